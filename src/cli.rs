@@ -1,0 +1,145 @@
+//! The command line, and nothing else.
+
+use crate::config::{InvalidSetting, RawSettings, Scope, Settings};
+use crate::contract::DEFAULT_PREFIX;
+use crate::telemetry::LogFormat;
+use clap::{ArgAction, Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Puts an app on Kubernetes behind authentik when its Ingress carries one annotation.
+#[derive(Debug, Parser)]
+#[command(name = "ingress-sso", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the controller against the cluster of the current kubeconfig, or of the Pod it runs in.
+    Run(RunArgs),
+    /// Print what the controller would make of the Ingresses in a file, as YAML to apply or commit. Needs no cluster.
+    ///
+    /// Documents that are not Ingresses, or that do not ask for protection, pass through as they are. What cannot be
+    /// protected passes through too, is explained on standard error, and makes the exit code 1. IngressClass and
+    /// outpost Service documents in the input are taken into account.
+    Render(RenderArgs),
+}
+
+/// Settings that decide what is made. Lists in environment variables are separated by commas.
+#[derive(Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// Prefix of the annotations and labels, a DNS domain.
+    #[arg(long, env = "INGRESS_SSO_ANNOTATION_PREFIX", default_value = DEFAULT_PREFIX, value_name = "DOMAIN")]
+    annotation_prefix: String,
+
+    /// An outpost that apps may use, such as proxy=http://ak-outpost-proxy.authentik.svc.cluster.local:9000; repeatable.
+    #[arg(long = "outpost", env = "INGRESS_SSO_OUTPOST", value_delimiter = ',', value_name = "NAME=URL", action = ArgAction::Append)]
+    outposts: Vec<String>,
+
+    /// Outpost of apps that name none. Without it: the only one given by --outpost, else the only one discovered.
+    #[arg(long, env = "INGRESS_SSO_DEFAULT_OUTPOST", value_name = "NAME")]
+    default_outpost: Option<String>,
+
+    /// Who serves a class, whatever its IngressClass says: nginx; repeatable.
+    #[arg(long = "class", env = "INGRESS_SSO_CLASS", value_delimiter = ',', value_name = "NAME=DIALECT", action = ArgAction::Append)]
+    classes: Vec<String>,
+
+    /// How ingress-nginx reaches the outpost, unless the app says: host (through the app's own host) or direct.
+    #[arg(
+        long,
+        env = "INGRESS_SSO_AUTH_ROUTE",
+        default_value = "host",
+        value_name = "host|direct"
+    )]
+    auth_route: String,
+
+    /// ingress-nginx answers 400 to paths with dot segments (see the README), so rewrite-target is safe to protect.
+    #[arg(long, env = "INGRESS_SSO_NGINX_REJECTS_DOT_SEGMENTS")]
+    nginx_rejects_dot_segments: bool,
+
+    /// DNS domain of the cluster.
+    #[arg(
+        long,
+        env = "INGRESS_SSO_CLUSTER_DOMAIN",
+        default_value = "cluster.local",
+        value_name = "DOMAIN"
+    )]
+    cluster_domain: String,
+}
+
+impl PlanArgs {
+    /// The settings these arguments spell.
+    pub fn settings(&self) -> Result<Settings, InvalidSetting> {
+        Settings::validate(&RawSettings {
+            annotation_prefix: &self.annotation_prefix,
+            outposts: &self.outposts,
+            default_outpost: self.default_outpost.as_deref(),
+            classes: &self.classes,
+            auth_route: &self.auth_route,
+            nginx_rejects_dot_segments: self.nginx_rejects_dot_segments,
+            cluster_domain: &self.cluster_domain,
+        })
+    }
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// See [`PlanArgs`].
+    #[command(flatten)]
+    pub plan: PlanArgs,
+
+    /// Namespace to look for apps in; repeatable. Without it: all.
+    #[arg(long = "namespace", short, env = "INGRESS_SSO_NAMESPACE", value_delimiter = ',', value_name = "NAME", action = ArgAction::Append)]
+    namespaces: Vec<String>,
+
+    /// Namespace to discover outposts in; repeatable. Without it: all. Whoever may create Services in such a namespace
+    /// can add an outpost.
+    #[arg(long = "outpost-namespace", env = "INGRESS_SSO_OUTPOST_NAMESPACE", value_delimiter = ',', value_name = "NAME", action = ArgAction::Append)]
+    outpost_namespaces: Vec<String>,
+
+    /// How many apps to work on at once, which is also the number of connections to the API server.
+    #[arg(long, env = "INGRESS_SSO_CONCURRENCY", default_value = "16", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+
+    /// Address for /healthz and /readyz.
+    #[arg(
+        long,
+        env = "INGRESS_SSO_LISTEN",
+        default_value = "0.0.0.0:8080",
+        value_name = "IP:PORT"
+    )]
+    pub listen: SocketAddr,
+
+    /// How log lines look. RUST_LOG says how many, such as ingress_sso=debug.
+    #[arg(long, env = "INGRESS_SSO_LOG_FORMAT", default_value = "text", value_enum)]
+    pub log_format: LogFormat,
+}
+
+impl RunArgs {
+    /// Where apps are looked for, and where outposts.
+    pub fn scopes(&self) -> Result<(Scope, Scope), InvalidSetting> {
+        let apps = Scope::new("--namespace", &self.namespaces)?;
+        Ok((apps, Scope::new("--outpost-namespace", &self.outpost_namespaces)?))
+    }
+}
+
+/// Arguments of `render`.
+#[derive(Args, Debug)]
+pub struct RenderArgs {
+    /// See [`PlanArgs`].
+    #[command(flatten)]
+    pub plan: PlanArgs,
+
+    /// YAML file with one or more documents; - is standard input.
+    #[arg(long, short, value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Namespace of Ingresses that name none.
+    #[arg(long, short, value_name = "NAME")]
+    pub namespace: Option<String>,
+}

@@ -1,0 +1,48 @@
+//! The subcommands.
+
+mod render;
+mod run;
+
+pub use render::{Problem, Rendered, render, render_text};
+pub use run::run;
+
+use crate::config::InvalidSetting;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why a subcommand cannot do its work at all.
+#[derive(Debug, Error)]
+#[allow(
+    missing_docs,
+    reason = "each variant's message says what it and its fields mean"
+)]
+pub enum CommandError {
+    #[error("{0}")]
+    Setting(#[from] InvalidSetting),
+
+    #[error(
+        "cannot find a cluster: {0}. Outside a Pod set KUBECONFIG to a kubeconfig file; inside one check that its \
+         ServiceAccount token is mounted"
+    )]
+    NoCluster(kube::Error),
+
+    #[error("--listen {address}: {error}; choose a free address of this machine")]
+    Listen {
+        address: SocketAddr,
+        error: std::io::Error,
+    },
+
+    #[error("cannot start: {0}")]
+    Start(std::io::Error),
+
+    #[error("--file {}: {error}", .path.display())]
+    Read { path: PathBuf, error: std::io::Error },
+
+    #[error("--file {}, document {number}: {error}", .path.display())]
+    Yaml {
+        path: PathBuf,
+        number: usize,
+        error: String,
+    },
+}

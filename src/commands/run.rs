@@ -1,0 +1,76 @@
+//! `ingress-sso run`: the controller.
+
+use super::CommandError;
+use crate::cli::RunArgs;
+use crate::config::Settings;
+use crate::controller::{self, Options};
+use crate::telemetry::{self, Health};
+use kube::Client;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+/// Checks the settings, then runs until SIGTERM or SIGINT.
+pub fn run(args: &RunArgs) -> Result<(), CommandError> {
+    let settings = args.plan.settings()?;
+    let (scope, outpost_scope) = args.scopes()?;
+    telemetry::start_logging(args.log_format);
+    let options = Options {
+        scope,
+        outpost_scope,
+        concurrency: usize::from(args.concurrency),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CommandError::Start)?;
+    runtime.block_on(run_until_signal(args, settings, options))
+}
+
+async fn run_until_signal(args: &RunArgs, settings: Settings, options: Options) -> Result<(), CommandError> {
+    let address = args.listen;
+    let listener = telemetry::listen(address)
+        .await
+        .map_err(|error| CommandError::Listen { address, error })?;
+    let client = client().await?;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        prefix = settings.keys.opt_in,
+        outposts = ?settings.outposts.keys().collect::<Vec<_>>(),
+        scope = ?options.scope,
+        %address,
+        "starting"
+    );
+    let (health, shutdown) = (Health::default(), CancellationToken::new());
+    let server = tokio::spawn(telemetry::serve(listener, health.clone(), shutdown.clone()));
+    stop_on_signal(&shutdown)?;
+    controller::run(client, Arc::new(settings), options, health, shutdown).await;
+    if let Ok(Err(error)) = server.await {
+        error!(%error, "the health endpoints failed");
+    }
+    Ok(())
+}
+
+/// A client that leaves retries to the queue, which knows the keys and spreads them.
+async fn client() -> Result<Client, CommandError> {
+    let mut config = kube::Config::infer()
+        .await
+        .map_err(|error| CommandError::NoCluster(kube::Error::InferConfig(error)))?;
+    config.default_retry = false;
+    Client::try_from(config).map_err(CommandError::NoCluster)
+}
+
+fn stop_on_signal(shutdown: &CancellationToken) -> Result<(), CommandError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::Start)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::Start)?;
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM"),
+            _ = interrupt.recv() => info!("SIGINT"),
+        }
+        shutdown.cancel();
+    });
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Every annotation key, label and name that users see, in one place.
+//!
+//! The keys under the project's own prefix depend on `--annotation-prefix`; everything else is fixed.
+
+use sha2::{Digest, Sha256};
+
+/// Field manager of every write, and the value of [`MANAGED_BY`] on all that the controller creates.
+///
+/// Flux takes fields away from managers whose name begins with `kubectl`; this one must never do so.
+pub const MANAGER: &str = "ingress-sso";
+
+/// Prefix of the project's own annotations and labels unless `--annotation-prefix` says otherwise.
+pub const DEFAULT_PREFIX: &str = "sso.djieno.com";
+
+/// Label that marks an object as made by this controller. Objects without it are never changed or deleted.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// Label that says what a companion belongs to.
+pub const PART_OF: &str = "app.kubernetes.io/part-of";
+
+/// Value of [`PART_OF`] on all that the controller creates.
+pub const PART_OF_VALUE: &str = "authentik";
+
+/// Path below which an authentik outpost serves login, callback, sign-out and the auth check, on every host.
+pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
+
+/// Annotation of Ingresses that predate `spec.ingressClassName`.
+pub const LEGACY_CLASS: &str = "kubernetes.io/ingress.class";
+
+/// Labels authentik's own outpost controller puts on the Service of a proxy outpost.
+pub const DISCOVERY_SELECTOR: &str =
+    "app.kubernetes.io/managed-by=goauthentik.io,goauthentik.io/outpost-type=proxy";
+
+/// Label with the slug of the outpost, on the Service that authentik makes for it.
+pub const DISCOVERED_NAME: &str = "goauthentik.io/outpost-name";
+
+/// Slug of the outpost that runs inside the authentik server itself.
+pub const EMBEDDED_OUTPOST: &str = "authentik-embedded-outpost";
+
+/// Longest name of an Ingress or a ConfigMap: a DNS subdomain.
+const MAX_SUBDOMAIN: usize = 253;
+
+/// Longest name of a Service and longest value of a label: a DNS label.
+const MAX_LABEL: usize = 63;
+
+/// The keys under the configurable prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    prefix: String,
+    /// `"true"` puts the app behind authentik. Written by users only.
+    pub opt_in: String,
+    /// Name of the outpost; on companions, as a label, the outpost they lead to. Users set it on apps.
+    pub outpost: String,
+    /// `host` or `direct`. Written by users only.
+    pub auth_route: String,
+    /// `https` or `http`, as browsers reach the app. Written by users only.
+    pub scheme: String,
+    /// `Protected`, `Pending`, `Refused` or `Failing`. Written by the controller only.
+    pub status: String,
+    /// Why, and what to do; absent while `Protected`. Written by the controller only.
+    pub message: String,
+    /// On an outpost Ingress: the name of the app's Ingress, in the same namespace.
+    pub app: String,
+    /// uid of the header `ConfigMap` that the ingress controller has to read again.
+    ///
+    /// ingress-nginx reads that `ConfigMap` only when the Ingress changes, so after one was lost and came back
+    /// an Ingress that changed in between needs one more change that means something.
+    pub headers_uid: String,
+}
+
+impl Keys {
+    /// The keys under `prefix`, which must already be a valid DNS subdomain.
+    pub fn new(prefix: &str) -> Self {
+        let key = |name: &str| format!("{prefix}/{name}");
+        Self {
+            prefix: prefix.to_owned(),
+            opt_in: key("authentik"),
+            outpost: key("outpost"),
+            auth_route: key("auth-route"),
+            scheme: key("scheme"),
+            status: key("status"),
+            message: key("message"),
+            app: key("app"),
+            headers_uid: key("headers-uid"),
+        }
+    }
+
+    /// Whether `key` lies under the configured prefix.
+    pub fn is_own(&self, key: &str) -> bool {
+        key.strip_prefix(&self.prefix)
+            .is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self::new(DEFAULT_PREFIX)
+    }
+}
+
+/// Name of the Ingress that routes the outpost path for the app Ingress `app`.
+pub fn outpost_ingress_name(app: &str) -> String {
+    bounded(app, "-outpost-path", MAX_SUBDOMAIN)
+}
+
+/// Name of the `ExternalName` Service that leads to `outpost`.
+pub fn service_name(outpost: &str) -> String {
+    let name = format!("authentik-{outpost}");
+    bounded(&name, "", MAX_LABEL)
+}
+
+/// Name of the `ConfigMap` with the given request headers: it changes with its content, because ingress-nginx
+/// does not notice a change of a `ConfigMap` that an Ingress already names.
+pub fn headers_name<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in headers {
+        hash.update(name);
+        hash.update([0]);
+        hash.update(value);
+        hash.update([0]);
+    }
+    format!("authentik-headers-{}", short_hex(&hash.finalize()))
+}
+
+/// `base` + `suffix`, with the end of `base` replaced by a hash of it where the whole would exceed `max` bytes.
+///
+/// All inputs are DNS names, so cutting at a byte cannot split a character.
+fn bounded(base: &str, suffix: &str, max: usize) -> String {
+    if base.len() + suffix.len() <= max {
+        return format!("{base}{suffix}");
+    }
+    let hash = short_hex(&Sha256::digest(base));
+    let keep = max - suffix.len() - hash.len() - 1;
+    let kept = base.get(..keep).unwrap_or(base).trim_end_matches(['.', '-']);
+    format!("{kept}-{hash}{suffix}")
+}
+
+/// The first 40 bits of `digest`: enough to tell apart what one namespace holds.
+fn short_hex(digest: &[u8]) -> String {
+    digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_contract() {
+        assert_eq!(outpost_ingress_name("n8n"), "n8n-outpost-path");
+        assert_eq!(service_name("proxy-outpost"), "authentik-proxy-outpost");
+    }
+
+    #[test]
+    fn long_names_are_cut_and_stay_distinct() {
+        let (a, b) = ("a".repeat(253), format!("{}b", "a".repeat(252)));
+        for name in [&a, &b] {
+            assert_eq!(outpost_ingress_name(name).len(), 253);
+            assert_eq!(service_name(name).len(), 63);
+        }
+        assert_ne!(outpost_ingress_name(&a), outpost_ingress_name(&b));
+        assert_ne!(service_name(&a), service_name(&b));
+    }
+
+    #[test]
+    fn a_longer_prefix_is_not_ours() {
+        let keys = Keys::new("sso.example.com");
+        assert!(keys.is_own("sso.example.com/status"));
+        assert!(!keys.is_own("sso.example.com.evil/status"));
+    }
+}

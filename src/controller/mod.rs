@@ -1,0 +1,204 @@
+//! Watches and writes: the only part that talks to the API.
+
+mod queue;
+mod reconcile;
+mod report;
+mod watch;
+mod write;
+
+use crate::config::{Scope, Settings};
+use crate::index::{Index, Key, Source};
+use crate::telemetry::Health;
+use kube::Client;
+use queue::Queue;
+use reconcile::{Outcome, Reconciler};
+use report::Reporter;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use write::Writer;
+
+/// How long one request to the API may take.
+const API_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long to wait for the first lists of everything but Ingresses: a watch that may not be made (for want of RBAC,
+/// say) must not keep all apps waiting for ever.
+const LIST_GRACE: Duration = Duration::from_secs(10);
+
+/// How long a shutdown waits for writes under way, and then for Events.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What the controller needs beyond [`Settings`].
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where apps are looked for.
+    pub scope: Scope,
+    /// Where discovered outposts may live.
+    pub outpost_scope: Scope,
+    /// How many keys are reconciled at once.
+    pub concurrency: usize,
+}
+
+/// The index, for all who feed and ask it. The lock is never held across an await.
+#[derive(Clone)]
+struct SharedIndex(Arc<Mutex<Index>>);
+
+impl SharedIndex {
+    fn with<T>(&self, use_index: impl FnOnce(&mut Index) -> T) -> T {
+        use_index(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Runs until `shutdown`, then drains within seconds.
+pub async fn run(
+    client: Client,
+    settings: Arc<Settings>,
+    options: Options,
+    health: Health,
+    shutdown: CancellationToken,
+) {
+    let index = SharedIndex(Arc::new(Mutex::new(Index::new(settings))));
+    let (touched, mut touches) = unbounded_channel();
+    let mut watches = watch::start(&client, &index, &touched, &options.scope, &options.outpost_scope);
+    let (reporter, lane) = Reporter::start(client.clone());
+    let writer = Writer::new(client, index.clone(), touched);
+    let reconciler = Arc::new(Reconciler::new(index.clone(), writer, reporter));
+
+    let has_lists = tokio::select! {
+        has_lists = first_lists(&index, &mut touches, &health) => has_lists,
+        () = shutdown.cancelled() => false,
+    };
+    if has_lists {
+        let workers = Workers::new(reconciler, options.concurrency);
+        workers.run(&index, touches, &health, &shutdown).await;
+    }
+    watches.shutdown().await;
+    if tokio::time::timeout(DRAIN, lane).await.is_err() {
+        warn!("leaving Events behind");
+    }
+    info!("stopped");
+}
+
+/// Waits until planning can begin: with all lists, or with the Ingresses at least and the rest overdue.
+async fn first_lists(
+    index: &SharedIndex,
+    touches: &mut UnboundedReceiver<Vec<Key>>,
+    health: &Health,
+) -> bool {
+    let mut deadline = std::pin::pin!(tokio::time::sleep(LIST_GRACE));
+    let mut poll = tokio::time::interval(Duration::from_millis(5));
+    let mut is_overdue = false;
+    loop {
+        tokio::select! {
+            // What changed before the first plan is in the index; all keys are planned then.
+            keys = touches.recv() => if keys.is_none() { return false },
+            _ = poll.tick() => {}
+            () = &mut deadline, if !is_overdue => {
+                is_overdue = true;
+                let missing: Vec<Source> = Source::ALL
+                    .into_iter()
+                    .filter(|source| !index.with(|index| index.has_complete(*source)))
+                    .collect();
+                warn!(?missing, "some lists are not there yet; apps that need none of them are served meanwhile");
+            }
+        }
+        let (is_complete, has_ingresses) =
+            index.with(|index| (index.is_complete(), index.has_complete(Source::Ingresses)));
+        if is_complete {
+            health.set_ready();
+        }
+        if is_complete || (is_overdue && has_ingresses) {
+            return true;
+        }
+    }
+}
+
+/// Reconciles keys, many at once and each at most once.
+struct Workers {
+    reconciler: Arc<Reconciler>,
+    concurrency: usize,
+    queue: Queue<Key>,
+    running: JoinSet<Outcome>,
+    keys: HashMap<Id, Key>,
+}
+
+impl Workers {
+    fn new(reconciler: Arc<Reconciler>, concurrency: usize) -> Self {
+        Self {
+            reconciler,
+            concurrency,
+            queue: Queue::new(),
+            running: JoinSet::new(),
+            keys: HashMap::new(),
+        }
+    }
+
+    async fn run(
+        mut self,
+        index: &SharedIndex,
+        mut touches: UnboundedReceiver<Vec<Key>>,
+        health: &Health,
+        shutdown: &CancellationToken,
+    ) {
+        let mut is_complete = false;
+        loop {
+            if !is_complete && index.with(|index| index.is_complete()) {
+                is_complete = true;
+                health.set_ready();
+                let keys = index.with(|index| index.all_keys());
+                info!(
+                    keys = keys.len(),
+                    "all lists complete, looking at everything once"
+                );
+                keys.into_iter().for_each(|key| self.queue.add(key));
+            }
+            self.start_ready();
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(keys) = touches.recv() => keys.into_iter().for_each(|key| self.queue.add(key)),
+                Some(ended) = self.running.join_next_with_id(), if !self.queue.is_idle() => self.end(ended),
+                () = self.queue.due() => {}
+            }
+        }
+        info!(running = self.running.len(), "stopping");
+        let drained = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            warn!("some writes did not end in time");
+        }
+    }
+
+    fn start_ready(&mut self) {
+        while self.running.len() < self.concurrency
+            && let Some((key, failures)) = self.queue.next()
+        {
+            let (reconciler, task_key) = (Arc::clone(&self.reconciler), key.clone());
+            let task = self
+                .running
+                .spawn(async move { reconciler.reconcile(&task_key, failures).await });
+            self.keys.insert(task.id(), key);
+        }
+    }
+
+    fn end(&mut self, ended: Result<(Id, Outcome), JoinError>) {
+        let (id, outcome) = match ended {
+            Ok((id, outcome)) => (id, outcome),
+            Err(panic) => {
+                error!(%panic, "a reconcile ended in a bug; please report it");
+                (panic.id(), Outcome::Failed)
+            }
+        };
+        let Some(key) = self.keys.remove(&id) else { return };
+        match outcome {
+            Outcome::Done => self.queue.done(&key, None),
+            Outcome::Again(after) => self.queue.done(&key, Some(after)),
+            Outcome::Failed => {
+                let delay = self.queue.failed(&key);
+                info!(?key, ?delay, "trying again later");
+            }
+        }
+    }
+}

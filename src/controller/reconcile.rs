@@ -1,0 +1,319 @@
+//! Brings one key from what is to what should be: plan, write, tell.
+
+use super::SharedIndex;
+use super::report::{Report, Reporter};
+use super::write::{WriteError, Writer};
+use crate::facts::ObjectKey;
+use crate::index::{Index, Key};
+use crate::plan::changes::{AppPlan, Change, Companion, State, Status, app_plan, keep_with_status};
+use crate::plan::warning::Warning;
+use crate::plan::{Decision, decide};
+use futures::future::join_all;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::{debug, info, warn};
+
+/// How long an app waits for something before its status tells of it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Failures in a row after which an app's status tells of a trouble that usually passes.
+const TRANSIENT_FAILURES: u32 = 4;
+
+/// What became of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is as it should be.
+    Done,
+    /// It is, for now; look again after this long.
+    Again(Duration),
+    /// Something failed.
+    Failed,
+}
+
+/// Reconciles keys, any number at once.
+pub(super) struct Reconciler {
+    index: SharedIndex,
+    writer: Writer,
+    reporter: Reporter,
+    memory: Mutex<HashMap<ObjectKey, Memory>>,
+}
+
+/// What is remembered of an app between two looks at it.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Since when it waits.
+    waiting_since: Option<Instant>,
+    /// Warnings that it was found with; `None` before the first look.
+    warnings: Option<BTreeSet<Warning>>,
+}
+
+/// An app's plan with what telling about it takes.
+struct Prepared {
+    plan: AppPlan,
+    /// About whom to tell, with what its status says so far; `None` when the app's Ingress is gone.
+    told: Option<Told>,
+    again: Option<Duration>,
+    was_protected: bool,
+}
+
+struct Told {
+    report: Report,
+    state: Option<String>,
+    message: Option<String>,
+}
+
+impl Reconciler {
+    pub(super) fn new(index: SharedIndex, writer: Writer, reporter: Reporter) -> Self {
+        Self {
+            index,
+            writer,
+            reporter,
+            memory: Mutex::default(),
+        }
+    }
+
+    /// Reconciles `key`, which has failed `failures` times in a row.
+    pub(super) async fn reconcile(&self, key: &Key, failures: u32) -> Outcome {
+        match key {
+            Key::App(app) => self.reconcile_app(app, failures).await,
+            Key::Service(service) => self.reconcile_shared(service, Index::plan_service).await,
+            Key::Headers(headers) => self.reconcile_shared(headers, Index::plan_headers).await,
+        }
+    }
+
+    async fn reconcile_shared(
+        &self,
+        key: &ObjectKey,
+        plan: fn(&Index, &ObjectKey) -> Option<Change>,
+    ) -> Outcome {
+        let Some(change) = self.index.with(|index| plan(index, key)) else {
+            return Outcome::Done;
+        };
+        match self.writer.perform(&change).await {
+            Ok(()) => {
+                info!(namespace = %key.namespace, name = %key.name, change = describe(&change), "done");
+                Outcome::Done
+            }
+            Err(error) => {
+                warn!(namespace = %key.namespace, name = %key.name, %error, "failed");
+                Outcome::Failed
+            }
+        }
+    }
+
+    async fn reconcile_app(&self, app: &ObjectKey, failures: u32) -> Outcome {
+        let prepared = self.prepare(app);
+        match self.carry_out(app, &prepared.plan).await {
+            Ok(()) => {
+                self.tell(app, &prepared);
+                prepared.again.map_or(Outcome::Done, Outcome::Again)
+            }
+            Err(error) => {
+                self.fail(app, &error, failures).await;
+                Outcome::Failed
+            }
+        }
+    }
+
+    fn prepare(&self, app: &ObjectKey) -> Prepared {
+        let is_overdue = self.remember(app, |memory| {
+            memory
+                .waiting_since
+                .is_some_and(|since| since.elapsed() >= PATIENCE)
+        });
+        let (plan, decision, told, was_protected) = self.index.with(|index| {
+            let settings = index.settings().clone();
+            let view = index.view(app);
+            let decision = decide(&view, &settings);
+            let plan = app_plan(&view, &decision, &settings.keys, is_overdue);
+            let facts = view.ingress.and_then(|ingress| Some((ingress, ingress.app()?)));
+            let told = facts.map(|(ingress, app)| Told {
+                report: Report::about(ingress, false, "", String::new()),
+                state: app.annotation(&settings.keys.status).map(str::to_owned),
+                message: app.annotation(&settings.keys.message).map(str::to_owned),
+            });
+            (
+                plan,
+                decision,
+                told,
+                facts.is_some_and(|(_, app)| !app.owned.is_empty()),
+            )
+        });
+        let again = match &decision {
+            Decision::Wait(waiting) => {
+                debug!(%app, %waiting, "waiting");
+                Some(PATIENCE)
+            }
+            Decision::Refuse(refusal) => refusal.recheck_after(),
+            _ => None,
+        };
+        self.remember(app, |memory| match &decision {
+            Decision::Wait(_) => _ = memory.waiting_since.get_or_insert_with(Instant::now),
+            _ => memory.waiting_since = None,
+        });
+        if matches!(&decision, Decision::Refuse(refusal) if refusal.recheck_after().is_some())
+            && plan.stages.is_empty()
+        {
+            self.look_again_at_taken_names(app);
+        }
+        Prepared {
+            plan,
+            told,
+            again,
+            was_protected,
+        }
+    }
+
+    /// Objects under a name that we need, but of a kind that is not watched, are known only from a failed create.
+    fn look_again_at_taken_names(&self, app: &ObjectKey) {
+        self.index.with(|index| {
+            for (source, key) in index.foreign_companions(app) {
+                index.forget(source, &key, None);
+            }
+        });
+    }
+
+    async fn carry_out(&self, app: &ObjectKey, plan: &AppPlan) -> Result<(), WriteError> {
+        for stage in &plan.stages {
+            let results = join_all(stage.iter().map(|change| self.writer.perform(change))).await;
+            for (change, result) in stage.iter().zip(results) {
+                let is_route = matches!(change, Change::Create(Companion::Ingress(_)));
+                let denied = match &result {
+                    Err(WriteError::Duplicate(_)) if is_route => Some(true),
+                    Ok(()) if is_route => Some(false),
+                    _ => None,
+                };
+                if let Some(is_denied) = denied {
+                    self.writer.set_denied(app, is_denied);
+                }
+                result?;
+                debug!(%app, change = describe(change), "done");
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of a change of state or warnings, in an Event and in the log.
+    fn tell(&self, app: &ObjectKey, prepared: &Prepared) {
+        let Some(told) = &prepared.told else {
+            self.memory
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(app);
+            return;
+        };
+        let is_new = |status: &Status| {
+            let message = Some(&status.message).filter(|message| !message.is_empty());
+            told.state.as_deref() != Some(&status.state.to_string()) || told.message.as_ref() != message
+        };
+        let transition = prepared.plan.status.as_ref().filter(|status| is_new(status));
+        if let Some(status) = transition {
+            self.tell_status(app, told, status);
+        }
+        if prepared.plan.status.is_none() && prepared.was_protected && !prepared.plan.stages.is_empty() {
+            info!(namespace = %app.namespace, name = %app.name, "no longer protected, as asked");
+            self.reporter.tell(told.report(
+                "Unprotected",
+                false,
+                "no longer behind authentik: the opt-in is gone".to_owned(),
+            ));
+        }
+        self.tell_warnings(app, told, &prepared.plan.warnings, transition.is_some());
+    }
+
+    fn tell_status(&self, app: &ObjectKey, told: &Told, status: &Status) {
+        let is_warning = status.state != State::Protected && status.state != State::Pending;
+        let note = match status.state {
+            State::Protected => "behind authentik".to_owned(),
+            _ => status.message.clone(),
+        };
+        let (namespace, name) = (&app.namespace, &app.name);
+        if is_warning {
+            warn!(%namespace, %name, state = %status.state, reason = status.reason, message = note, "status");
+        } else {
+            info!(%namespace, %name, state = %status.state, reason = status.reason, message = note, "status");
+        }
+        self.reporter.tell(told.report(status.reason, is_warning, note));
+    }
+
+    /// Warnings are told when they are new. After a restart those of an app in an unchanged state are not.
+    fn tell_warnings(&self, app: &ObjectKey, told: &Told, warnings: &[Warning], is_transition: bool) {
+        let now: BTreeSet<Warning> = warnings.iter().cloned().collect();
+        let before = self.remember(app, |memory| memory.warnings.replace(now.clone()));
+        let before = match before {
+            None if !is_transition => return,
+            before => before.unwrap_or_default(),
+        };
+        for warning in now.difference(&before) {
+            warn!(namespace = %app.namespace, name = %app.name, reason = warning.reason(), %warning, "protected with a catch");
+            self.reporter
+                .tell(told.report(warning.reason(), warning.is_serious(), warning.to_string()));
+        }
+    }
+
+    /// Logs a failure, and tells of it in the app's status unless it is likely to pass.
+    async fn fail(&self, app: &ObjectKey, error: &WriteError, failures: u32) {
+        warn!(namespace = %app.namespace, name = %app.name, failures = failures + 1, %error, "failed");
+        let is_told = match error {
+            WriteError::Rejected(_) => true,
+            _ => failures + 1 >= TRANSIENT_FAILURES,
+        };
+        if !is_told {
+            return;
+        }
+        let status = Status {
+            state: State::Failing,
+            reason: "WriteFailed",
+            message: error.to_string(),
+        };
+        let plan = self.index.with(|index| {
+            let keys = index.settings().keys.clone();
+            let view = index.view(app);
+            let is_opted_in = view.ingress.is_some_and(crate::facts::IngressFacts::is_opted_in);
+            is_opted_in.then(|| keep_with_status(&view, &keys, status))
+        });
+        let Some(plan) = plan.filter(|plan| !plan.stages.is_empty()) else {
+            return;
+        };
+        let told = self.prepare(app).told;
+        match self.carry_out(app, &plan).await {
+            Ok(()) => {
+                if let (Some(told), Some(status)) = (told, &plan.status) {
+                    self.tell_status(app, &told, status);
+                }
+            }
+            Err(error) => {
+                warn!(namespace = %app.namespace, name = %app.name, %error, "cannot write the status either")
+            }
+        }
+    }
+
+    fn remember<T>(&self, app: &ObjectKey, use_memory: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        use_memory(memory.entry(app.clone()).or_default())
+    }
+}
+
+impl Told {
+    fn report(&self, reason: &'static str, is_warning: bool, note: String) -> Report {
+        Report {
+            app: self.report.app.clone(),
+            uid: self.report.uid.clone(),
+            is_warning,
+            reason,
+            note,
+        }
+    }
+}
+
+/// A change in a few words, for the log.
+fn describe(change: &Change) -> String {
+    match change {
+        Change::Create(companion) => format!("create {} {}", companion.kind(), companion.key()),
+        Change::Repair(repair) => format!("repair {} {}", repair.kind, repair.key),
+        Change::Delete { kind, key, .. } => format!("delete {kind} {key}"),
+        Change::ReclaimStatus { app, .. } => format!("take back the status of Ingress {app}"),
+        Change::Annotate(annotate) => format!("annotate Ingress {}", annotate.app),
+    }
+}

@@ -1,0 +1,232 @@
+//! Watches the API and feeds the index. Each watch stands alone: one that fails is logged, counted and tried again
+//! by itself, and stops none of the others.
+
+use super::SharedIndex;
+use crate::config::Scope;
+use crate::contract::{DISCOVERY_SELECTOR, MANAGED_BY, MANAGER};
+use crate::facts::{
+    ConfigMapFacts, DiscoveredOutpost, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts,
+};
+use crate::index::{Index, Key, Source};
+use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use kube::runtime::watcher::{Config, Error, Event};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+/// Puts an object into the index; the answer is what that touches.
+type Observe<K> = fn(&mut Index, &K) -> Vec<Key>;
+
+/// What one watch needs besides its API.
+struct Watch<K> {
+    source: Source,
+    /// The only namespace this watch covers, or all.
+    namespace: Option<String>,
+    config: Config,
+    observe: Observe<K>,
+    /// How many watches of the same source have yet to deliver their first list.
+    outstanding: Arc<AtomicUsize>,
+}
+
+/// Starts all watches. Keys that changes touch go to `touched`.
+pub(super) fn start(
+    client: &Client,
+    index: &SharedIndex,
+    touched: &UnboundedSender<Vec<Key>>,
+    scope: &Scope,
+    outpost_scope: &Scope,
+) -> JoinSet<()> {
+    let starter = Starter {
+        client,
+        index,
+        touched,
+    };
+    let mut tasks = JoinSet::new();
+    let external = Config::default().fields("spec.type=ExternalName");
+    let ours = Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    let outposts = Config::default().labels(DISCOVERY_SELECTOR);
+    starter.namespaced(
+        &mut tasks,
+        scope,
+        Source::Ingresses,
+        Config::default(),
+        observe_ingress,
+    );
+    starter.namespaced(&mut tasks, scope, Source::Services, external, observe_service);
+    starter.namespaced(&mut tasks, scope, Source::ConfigMaps, ours, observe_config_map);
+    starter.namespaced(
+        &mut tasks,
+        outpost_scope,
+        Source::Outposts,
+        outposts,
+        observe_outpost,
+    );
+    let classes = Watch {
+        source: Source::Classes,
+        namespace: None,
+        config: Config::default(),
+        observe: observe_class as Observe<IngressClass>,
+        outstanding: Arc::new(AtomicUsize::new(1)),
+    };
+    starter.spawn(&mut tasks, Api::all(client.clone()), classes);
+    tasks
+}
+
+struct Starter<'a> {
+    client: &'a Client,
+    index: &'a SharedIndex,
+    touched: &'a UnboundedSender<Vec<Key>>,
+}
+
+impl Starter<'_> {
+    /// One watch for the whole cluster, or one for each namespace in scope.
+    fn namespaced<K>(
+        &self,
+        tasks: &mut JoinSet<()>,
+        scope: &Scope,
+        source: Source,
+        config: Config,
+        observe: Observe<K>,
+    ) where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let namespaces: Vec<Option<String>> = match scope {
+            Scope::Cluster => vec![None],
+            Scope::Namespaces(names) => names.iter().cloned().map(Some).collect(),
+        };
+        let outstanding = Arc::new(AtomicUsize::new(namespaces.len()));
+        for namespace in namespaces {
+            let api = match &namespace {
+                None => Api::all(self.client.clone()),
+                Some(name) => Api::namespaced(self.client.clone(), name),
+            };
+            let outstanding = Arc::clone(&outstanding);
+            self.spawn(
+                tasks,
+                api,
+                Watch {
+                    source,
+                    namespace,
+                    config: config.clone(),
+                    observe,
+                    outstanding,
+                },
+            );
+        }
+    }
+
+    fn spawn<K>(&self, tasks: &mut JoinSet<()>, api: Api<K>, watch: Watch<K>)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let (index, touched) = (self.index.clone(), self.touched.clone());
+        tasks.spawn(run(api, watch, index, touched));
+    }
+}
+
+async fn run<K>(api: Api<K>, watch: Watch<K>, index: SharedIndex, touched: UnboundedSender<Vec<Key>>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut events = std::pin::pin!(watcher(api, watch.config.clone()).default_backoff());
+    let mut listed = HashSet::new();
+    let mut is_first_list = true;
+    let mut failures = 0_u64;
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                failures += 1;
+                report(&watch, &error, failures);
+                continue;
+            }
+        };
+        let keys = match event {
+            Event::Init => {
+                listed.clear();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                listed.insert(ObjectKey::of(object.meta()));
+                index.with(|index| (watch.observe)(index, &object))
+            }
+            Event::InitDone => {
+                let gone = index.with(|index| index.keys_of(watch.source, watch.namespace.as_deref()));
+                let gone = gone.into_iter().filter(|key| !listed.contains(key));
+                let mut keys: Vec<Key> = gone
+                    .flat_map(|key| index.with(|index| index.forget(watch.source, &key, None)))
+                    .collect();
+                listed = HashSet::new();
+                if std::mem::take(&mut is_first_list) && watch.outstanding.fetch_sub(1, Ordering::AcqRel) == 1
+                {
+                    keys.extend(index.with(|index| index.complete(watch.source)));
+                    info!(source = ?watch.source, "first list complete");
+                }
+                keys
+            }
+            Event::Apply(object) => index.with(|index| (watch.observe)(index, &object)),
+            Event::Delete(object) => {
+                let (key, uid) = (ObjectKey::of(object.meta()), object.uid());
+                index.with(|index| index.forget(watch.source, &key, uid.as_deref()))
+            }
+        };
+        if !keys.is_empty() && touched.send(keys).is_err() {
+            return;
+        }
+    }
+}
+
+fn report<K>(watch: &Watch<K>, error: &Error, failures: u64) {
+    let namespace = watch.namespace.as_deref().unwrap_or("*");
+    warn!(source = ?watch.source, namespace, failures, error = %error, "watch failed, trying again");
+}
+
+fn observe_ingress(index: &mut Index, ingress: &Ingress) -> Vec<Key> {
+    let settings = Arc::clone(index.settings());
+    match IngressFacts::extract(ingress, &settings.keys) {
+        Ok(facts) => index.observe_ingress(facts),
+        Err(error) => {
+            warn!(name = ingress.name_any(), %error, "the API sent an Ingress that is none");
+            Vec::new()
+        }
+    }
+}
+
+fn observe_service(index: &mut Index, service: &Service) -> Vec<Key> {
+    let settings = Arc::clone(index.settings());
+    index.observe_service(ServiceFacts::extract(service, &settings.keys))
+}
+
+fn observe_config_map(index: &mut Index, config_map: &ConfigMap) -> Vec<Key> {
+    index.observe_headers(ConfigMapFacts::extract(config_map))
+}
+
+fn observe_class(index: &mut Index, class: &IngressClass) -> Vec<Key> {
+    index.observe_class(IngressClassFacts::extract(class))
+}
+
+fn observe_outpost(index: &mut Index, service: &Service) -> Vec<Key> {
+    match DiscoveredOutpost::extract(service) {
+        Ok(facts) => index.observe_outpost(facts),
+        Err(error) => {
+            let key = ObjectKey::of(&service.metadata);
+            warn!(service = %key, %error, "ignoring a Service with the labels of an outpost");
+            index.forget(Source::Outposts, &key, None)
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! Sends changes to the API, each conditioned on what the plan saw, and tells the index what came of them.
+
+use super::{API_TIMEOUT, SharedIndex};
+use crate::contract::MANAGER;
+use crate::facts::{ConfigMapFacts, Identity, IngressFacts, ObjectKey, OptIn, ServiceFacts};
+use crate::index::{Key, Source};
+use crate::plan::changes::{Annotate, Change, Companion, Kind, Repair};
+use crate::plan::companions::outpost_ingress_key;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::{NamespaceResourceScope, Status};
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use thiserror::Error;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Why a change did not come about.
+#[derive(Debug, Error)]
+pub(super) enum WriteError {
+    /// The world is not as the plan saw it: plan again.
+    #[error("{0}")]
+    Stale(String),
+    /// An admission webhook tolerates one Ingress for a host and path only, and another one is there.
+    #[error("{0}")]
+    Duplicate(String),
+    /// The API will say the same again until someone changes something.
+    #[error("{0}")]
+    Rejected(String),
+    /// The API cannot be reached, or not now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl WriteError {
+    fn of(error: kube::Error, what: &str) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::of_status(&status, what),
+            other => Self::Unavailable(format!("{what}: {other}")),
+        }
+    }
+
+    fn of_status(status: &Status, what: &str) -> Self {
+        let text = format!("{what}: {}", status.message);
+        let is_wrong_uid = status.code == 422 && status.message.contains("metadata.uid");
+        let is_duplicate = status.message.contains("admission webhook")
+            && status.message.contains("is already defined in ingress");
+        match status.code {
+            _ if is_duplicate => Self::Duplicate(text),
+            404 | 409 | 410 => Self::Stale(text),
+            422 if is_wrong_uid => Self::Stale(text),
+            429 | 500..=599 => Self::Unavailable(text),
+            _ => Self::Rejected(text),
+        }
+    }
+}
+
+/// Writes to the API. Clones share everything.
+#[derive(Clone)]
+pub(super) struct Writer {
+    client: Client,
+    index: SharedIndex,
+    touched: UnboundedSender<Vec<Key>>,
+    in_flight: Arc<Mutex<HashMap<(Kind, ObjectKey), Weak<tokio::sync::Mutex<()>>>>>,
+}
+
+impl Writer {
+    pub(super) fn new(client: Client, index: SharedIndex, touched: UnboundedSender<Vec<Key>>) -> Self {
+        Self {
+            client,
+            index,
+            touched,
+            in_flight: Arc::default(),
+        }
+    }
+
+    /// Carries out one change.
+    pub(super) async fn perform(&self, change: &Change) -> Result<(), WriteError> {
+        match change {
+            Change::Create(companion) => self.create(companion).await,
+            Change::Repair(repair) => self.repair(repair).await,
+            Change::Annotate(annotate) => self.annotate(annotate).await,
+            Change::ReclaimStatus { app, identity, keys } => {
+                let removed: Map<String, Value> = keys.iter().map(|key| (key.clone(), Value::Null)).collect();
+                let metadata = json!({
+                    "uid": identity.uid, "resourceVersion": identity.resource_version, "annotations": removed,
+                });
+                self.merge::<Ingress>(Kind::Ingress, app, &json!({ "metadata": metadata }))
+                    .await
+            }
+            Change::Delete {
+                kind: Kind::Ingress,
+                key,
+                identity,
+            } => {
+                self.confirm_route_is_unused(key).await?;
+                self.delete::<Ingress>(Kind::Ingress, key, identity).await
+            }
+            Change::Delete { kind, key, identity } => {
+                let lock = self.lock(*kind, key);
+                let _guard = lock.lock().await;
+                let due = self.index.with(|index| match kind {
+                    Kind::Service => index.plan_service(key),
+                    _ => index.plan_headers(key),
+                });
+                if due.as_ref() != Some(change) {
+                    return Ok(());
+                }
+                self.confirm_shared_is_unused(*kind, key).await?;
+                match kind {
+                    Kind::Service => self.delete::<Service>(*kind, key, identity).await,
+                    _ => self.delete::<ConfigMap>(*kind, key, identity).await,
+                }
+            }
+        }
+    }
+
+    /// Notes whether an admission webhook rejects the route of `app`, so that whoever is in its place may make room.
+    pub(super) fn set_denied(&self, app: &ObjectKey, is_denied: bool) {
+        self.tell(self.index.with(|index| index.set_denied(app, is_denied)));
+    }
+
+    async fn create(&self, companion: &Companion) -> Result<(), WriteError> {
+        let (kind, key) = (companion.kind(), companion.key());
+        // The apps of a namespace all want the same Service at once: one of them makes it, the others find it made.
+        let lock = self.lock(kind, &key);
+        let _guard = lock.lock().await;
+        if self.index.with(|index| index.contains(source(kind), &key)) {
+            return Ok(());
+        }
+        match companion {
+            Companion::Ingress(object) => self.post(kind, &key, object.as_ref()).await,
+            Companion::Service(object) => self.post(kind, &key, object.as_ref()).await,
+            Companion::ConfigMap(object) => self.post(kind, &key, object.as_ref()).await,
+        }
+    }
+
+    async fn post<K: Watched>(&self, kind: Kind, key: &ObjectKey, object: &K) -> Result<(), WriteError> {
+        let params = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let what = format!("cannot create {kind} {key}");
+        match self.call(&what, self.api::<K>(key).create(&params, object)).await {
+            Ok(created) => {
+                self.learn(&created);
+                Ok(())
+            }
+            Err(WriteError::Stale(text)) => {
+                // Somebody else's, or ours from before: the next plan shall see what it is.
+                if let Some(found) = self.call(&what, self.api::<K>(key).get_opt(&key.name)).await? {
+                    self.learn(&found);
+                }
+                Err(WriteError::Stale(text))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn repair(&self, repair: &Repair) -> Result<(), WriteError> {
+        let lock = self.lock(repair.kind, &repair.key);
+        let _guard = lock.lock().await;
+        match repair.kind {
+            Kind::Ingress => {
+                self.merge::<Ingress>(repair.kind, &repair.key, &repair.patch)
+                    .await
+            }
+            Kind::Service => {
+                self.merge::<Service>(repair.kind, &repair.key, &repair.patch)
+                    .await
+            }
+            Kind::ConfigMap => {
+                self.merge::<ConfigMap>(repair.kind, &repair.key, &repair.patch)
+                    .await
+            }
+        }
+    }
+
+    async fn merge<K: Watched>(&self, kind: Kind, key: &ObjectKey, patch: &Value) -> Result<(), WriteError> {
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let what = format!("cannot repair {kind} {key}");
+        let api = self.api::<K>(key);
+        let patched = self
+            .call(&what, api.patch(&key.name, &params, &Patch::Merge(patch)))
+            .await?;
+        self.learn(&patched);
+        Ok(())
+    }
+
+    /// Server-side apply without force: a value that somebody else set is theirs, and a conflict is an error.
+    async fn annotate(&self, annotate: &Annotate) -> Result<(), WriteError> {
+        let mut metadata = json!({ "name": annotate.app.name.as_ref(), "uid": annotate.uid });
+        if let Some(version) = &annotate.resource_version {
+            metadata["resourceVersion"] = json!(version);
+        }
+        if !annotate.annotations.is_empty() {
+            metadata["annotations"] = json!(annotate.annotations);
+        }
+        let apply = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata });
+        let what = format!("cannot annotate Ingress {}", annotate.app);
+        let api = self.api::<Ingress>(&annotate.app);
+        let params = PatchParams::apply(MANAGER);
+        let applied = self
+            .call(
+                &what,
+                api.patch(&annotate.app.name, &params, &Patch::Apply(&apply)),
+            )
+            .await?;
+        self.learn(&applied);
+        Ok(())
+    }
+
+    async fn delete<K: Watched>(
+        &self,
+        kind: Kind,
+        key: &ObjectKey,
+        identity: &Identity,
+    ) -> Result<(), WriteError> {
+        let params = DeleteParams::default().preconditions(Preconditions {
+            uid: Some(identity.uid.clone()),
+            resource_version: Some(identity.resource_version.clone()),
+        });
+        let what = format!("cannot delete {kind} {key}");
+        match self
+            .call(&what, self.api::<K>(key).delete(&key.name, &params))
+            .await
+        {
+            Ok(_) => {}
+            // Gone is what was wanted.
+            Err(WriteError::Stale(_))
+                if self
+                    .call(&what, self.api::<K>(key).get_opt(&key.name))
+                    .await?
+                    .is_none() => {}
+            Err(error) => return Err(error),
+        }
+        self.tell(
+            self.index
+                .with(|index| index.forget(source(kind), key, Some(&identity.uid))),
+        );
+        Ok(())
+    }
+
+    /// Before a route goes: reads its app afresh, in case the cache missed that it needs the route (again).
+    async fn confirm_route_is_unused(&self, route: &ObjectKey) -> Result<(), WriteError> {
+        let app = self.index.with(|index| index.app_of_route(route));
+        let Some(app) = app.filter(|app| outpost_ingress_key(app) == *route) else {
+            return Ok(());
+        };
+        let what = format!("cannot read Ingress {app}");
+        let Some(found) = self
+            .call(&what, self.api::<Ingress>(&app).get_opt(&app.name))
+            .await?
+        else {
+            return Ok(());
+        };
+        let known = self
+            .index
+            .with(|index| index.view(&app).ingress.map(|ingress| ingress.identity.clone()));
+        let is_same = known.is_some_and(|known| known == Identity::of(&found.metadata));
+        let is_off = self.facts(&found).is_some_and(|facts| {
+            facts
+                .app()
+                .is_none_or(|app| app.opt_in == OptIn::Off && app.owned.is_empty())
+        });
+        if is_same || is_off {
+            return Ok(());
+        }
+        self.learn(&found);
+        Err(WriteError::Stale(format!(
+            "Ingress {app} changed before its route could be deleted"
+        )))
+    }
+
+    /// Before something shared goes: reads the namespace afresh, in case the cache missed a user.
+    async fn confirm_shared_is_unused(&self, kind: Kind, key: &ObjectKey) -> Result<(), WriteError> {
+        let what = format!("cannot list the Ingresses of namespace {}", key.namespace);
+        let list = self
+            .call(&what, self.api::<Ingress>(key).list(&ListParams::default()))
+            .await?;
+        let user = list
+            .items
+            .iter()
+            .filter_map(|ingress| self.facts(ingress))
+            .find(|facts| match kind {
+                Kind::Service => facts
+                    .outpost_paths
+                    .iter()
+                    .any(|path| path.service.as_deref() == Some(&*key.name)),
+                _ => facts.headers.as_deref() == Some(&key.to_string()),
+            });
+        match user {
+            None => Ok(()),
+            Some(user) => Err(WriteError::Stale(format!(
+                "Ingress {} still uses {kind} {key}",
+                user.key
+            ))),
+        }
+    }
+
+    fn facts(&self, ingress: &Ingress) -> Option<IngressFacts> {
+        let settings = self.index.with(|index| Arc::clone(index.settings()));
+        IngressFacts::extract(ingress, &settings.keys).ok()
+    }
+
+    async fn call<T>(
+        &self,
+        what: &str,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, WriteError> {
+        match tokio::time::timeout(API_TIMEOUT, request).await {
+            Ok(result) => result.map_err(|error| WriteError::of(error, what)),
+            Err(_) => Err(WriteError::Unavailable(format!(
+                "{what}: no answer within {API_TIMEOUT:?}"
+            ))),
+        }
+    }
+
+    fn api<K: Watched>(&self, key: &ObjectKey) -> Api<K> {
+        Api::namespaced(self.client.clone(), &key.namespace)
+    }
+
+    fn learn<K: Watched>(&self, object: &K) {
+        self.tell(object.learn(&self.index));
+    }
+
+    fn tell(&self, keys: Vec<Key>) {
+        if !keys.is_empty() {
+            // The receiver is gone only when the controller is shutting down.
+            let _ = self.touched.send(keys);
+        }
+    }
+
+    /// A lock for one object. Only its users keep it alive.
+    fn lock(&self, kind: Kind, key: &ObjectKey) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = locks.get(&(kind, key.clone())).and_then(Weak::upgrade) {
+            return lock;
+        }
+        if locks.len() >= 1024 {
+            locks.retain(|_, lock| lock.strong_count() > 0);
+        }
+        let lock = Arc::default();
+        locks.insert((kind, key.clone()), Arc::downgrade(&lock));
+        lock
+    }
+}
+
+/// Kinds that the index knows, and how it learns of an object.
+trait Watched:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
+{
+    fn learn(&self, index: &SharedIndex) -> Vec<Key>;
+}
+
+impl Watched for Ingress {
+    fn learn(&self, index: &SharedIndex) -> Vec<Key> {
+        index.with(|index| {
+            let facts = IngressFacts::extract(self, &index.settings().keys.clone());
+            facts.map_or_else(|_| Vec::new(), |facts| index.observe_ingress(facts))
+        })
+    }
+}
+
+impl Watched for Service {
+    fn learn(&self, index: &SharedIndex) -> Vec<Key> {
+        index.with(|index| {
+            let facts = ServiceFacts::extract(self, &index.settings().keys.clone());
+            index.observe_service(facts)
+        })
+    }
+}
+
+impl Watched for ConfigMap {
+    fn learn(&self, index: &SharedIndex) -> Vec<Key> {
+        index.with(|index| index.observe_headers(ConfigMapFacts::extract(self)))
+    }
+}
+
+fn source(kind: Kind) -> Source {
+    match kind {
+        Kind::Ingress => Source::Ingresses,
+        Kind::Service => Source::Services,
+        Kind::ConfigMap => Source::ConfigMaps,
+    }
+}

@@ -1,0 +1,421 @@
+//! What is remembered of an Ingress.
+
+use super::{Host, Identity, ObjectKey, is_ours};
+use crate::contract::{Keys, LEGACY_CLASS, MANAGER, OUTPOST_PATH, outpost_ingress_name};
+use k8s_openapi::api::networking::v1::{Ingress, IngressRule, IngressServiceBackend};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use regex::RegexBuilder;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use thiserror::Error;
+
+/// Annotation by which an ingress-nginx Ingress names its `ConfigMap` of request headers.
+const PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
+
+/// Annotations outside the project's prefix that plans look at.
+const RELEVANT: [&str; 3] = [
+    "nginx.ingress.kubernetes.io/",
+    "traefik.ingress.kubernetes.io/",
+    "acme.cert-manager.io/",
+];
+
+/// How an Ingress names its class; a companion has to use the same mechanism.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ClassRef {
+    /// Neither of the two.
+    #[default]
+    None,
+    /// `spec.ingressClassName`.
+    Spec(String),
+    /// The annotation `kubernetes.io/ingress.class`.
+    Annotation(String),
+}
+
+impl ClassRef {
+    /// The class's name, however it is given.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Spec(name) | Self::Annotation(name) => Some(name),
+        }
+    }
+
+    fn of(ingress: &Ingress) -> Self {
+        let spec = ingress
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.ingress_class_name.clone());
+        let annotation = annotation(&ingress.metadata, LEGACY_CLASS).map(str::to_owned);
+        // ingress-nginx and Traefik both let the field win over the annotation.
+        spec.map(Self::Spec)
+            .or(annotation.map(Self::Annotation))
+            .unwrap_or_default()
+    }
+}
+
+/// An Ingress: an app's, one of ours, or somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressFacts {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// uid and version in which it was seen.
+    pub identity: Identity,
+    /// `creationTimestamp` in seconds since 1970; the far future for one that was read from a file.
+    pub created: i64,
+    /// Whether deletion has begun (`deletionTimestamp` is set).
+    pub deleting: bool,
+    /// The class that serves it.
+    pub class: ClassRef,
+    /// Distinct hosts of its rules, in order.
+    pub hosts: Box<[Host]>,
+    /// Rules at or below [`OUTPOST_PATH`].
+    pub outpost_paths: Box<[OutpostPath]>,
+    /// Regex paths that would win over the outpost path in ingress-nginx, with the host of their rule.
+    pub swallowing_paths: Box<[(Option<Host>, String)]>,
+    /// The `ConfigMap` of request headers that it names, as `namespace/name`.
+    pub headers: Option<Box<str>>,
+    /// What it is to this controller.
+    pub role: Role,
+}
+
+/// What an Ingress is to this controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It neither asks for protection nor has anything of ours.
+    Bystander,
+    /// It asks for protection, now or until a moment ago.
+    App(Box<AppFacts>),
+    /// We made it, for an app of the same namespace.
+    OutpostIngress(Box<OutpostIngressFacts>),
+}
+
+/// A rule at or below [`OUTPOST_PATH`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutpostPath {
+    /// Host of the rule; `None` is the rule for all hosts.
+    pub host: Option<Host>,
+    /// The path as written.
+    pub path: String,
+    /// Service it leads to, in the Ingress's own namespace; `None` for a resource backend.
+    pub service: Option<String>,
+    /// Port number on that Service; `None` where the rule names the port instead.
+    pub port: Option<i32>,
+}
+
+impl OutpostPath {
+    /// Whether it is the outpost path itself and not one below it.
+    pub fn is_whole(&self) -> bool {
+        self.path.trim_end_matches('/') == OUTPOST_PATH
+    }
+}
+
+/// What the owner of an app asks for, word for word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OptIn {
+    /// No annotation, or `"false"`.
+    Off,
+    /// `"true"`.
+    On,
+    /// Anything else.
+    Invalid(String),
+}
+
+/// An Ingress that asks for protection, or that still carries what protection put there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppFacts {
+    /// Value of the opt-in annotation.
+    pub opt_in: OptIn,
+    /// Every annotation that a plan may look at.
+    pub annotations: BTreeMap<String, String>,
+    /// Keys of annotations that this controller applied and nobody has changed since.
+    pub owned: BTreeSet<String>,
+    /// Hosts of rules that are no DNS names. Only files have such; the API server does not.
+    pub invalid_hosts: Vec<String>,
+    /// Whether some rule has no host, and so holds for all hosts.
+    pub has_hostless_rule: bool,
+    /// Whether `spec.defaultBackend` is set.
+    pub has_default_backend: bool,
+}
+
+impl AppFacts {
+    /// Value of the annotation `key`.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.get(key).map(String::as_str)
+    }
+
+    /// Value of the annotation `key`, unless this controller put it there.
+    pub fn foreign_annotation(&self, key: &str) -> Option<&str> {
+        self.annotation(key).filter(|_| !self.owned.contains(key))
+    }
+
+    /// Annotations that this controller applied, with their values.
+    pub fn owned_annotations(&self) -> BTreeMap<String, String> {
+        let owned = |(key, _): &(&String, &String)| self.owned.contains(*key);
+        self.annotations
+            .iter()
+            .filter(owned)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+}
+
+/// An Ingress of ours that routes the outpost path of an app's hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutpostIngressFacts {
+    /// Name of the app's Ingress.
+    pub app: String,
+    /// Value of the label that names the outpost.
+    pub outpost: Option<String>,
+    /// Annotations that belong to us: those of an ingress controller, of external-dns and of our own prefix.
+    pub annotations: BTreeMap<String, String>,
+    /// The owner that garbage collection follows.
+    pub owner: Option<Owner>,
+    /// Anything beyond [`IngressFacts::outpost_paths`] in its spec: other paths, TLS, a default backend.
+    pub has_more: bool,
+}
+
+/// The controlling owner of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Name of the owner, an Ingress of the same namespace.
+    pub name: String,
+    /// uid of the owner.
+    pub uid: String,
+}
+
+/// Why something that should be an Ingress cannot be read as one.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum NoIngress {
+    /// Files only: the API server names everything.
+    #[error("it has no metadata.name; give it one")]
+    NoName,
+    /// Files only.
+    #[error("it has no metadata.namespace; add it, or give one with --namespace")]
+    NoNamespace,
+}
+
+impl IngressFacts {
+    /// The facts of `ingress`, where `keys` says which annotations are ours.
+    pub fn extract(ingress: &Ingress, keys: &Keys) -> Result<Self, NoIngress> {
+        let key = ObjectKey::of(&ingress.metadata);
+        if key.name.is_empty() {
+            return Err(NoIngress::NoName);
+        }
+        if key.namespace.is_empty() {
+            return Err(NoIngress::NoNamespace);
+        }
+        let created = ingress.metadata.creation_timestamp.as_ref();
+        let mut hosts: Vec<Host> = Vec::new();
+        for host in rules(ingress).filter_map(host_of) {
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        let swallowing = paths(ingress).filter(|(_, path, _)| swallows_outpost_path(path));
+        Ok(Self {
+            identity: Identity::of(&ingress.metadata),
+            created: created.map_or(i64::MAX, |time| time.0.as_second()),
+            deleting: ingress.metadata.deletion_timestamp.is_some(),
+            class: ClassRef::of(ingress),
+            hosts: hosts.into(),
+            outpost_paths: outpost_paths(ingress),
+            swallowing_paths: swallowing
+                .map(|(rule, path, _)| (host_of(rule), path.to_owned()))
+                .collect(),
+            headers: annotation(&ingress.metadata, PROXY_SET_HEADERS).map(Into::into),
+            role: role(ingress, &key, keys),
+            key,
+        })
+    }
+
+    /// The app in this Ingress, if it is one.
+    pub fn app(&self) -> Option<&AppFacts> {
+        match &self.role {
+            Role::App(app) => Some(app),
+            _ => None,
+        }
+    }
+
+    /// What is special to an outpost Ingress, if this is one of ours.
+    pub fn outpost_ingress(&self) -> Option<&OutpostIngressFacts> {
+        match &self.role {
+            Role::OutpostIngress(facts) => Some(facts),
+            _ => None,
+        }
+    }
+
+    /// Whether this is a live Ingress that asks for protection, rightly written or not.
+    pub fn is_opted_in(&self) -> bool {
+        !self.deleting && self.app().is_some_and(|app| app.opt_in != OptIn::Off)
+    }
+
+    /// Whether an observed outpost Ingress is as `desired` wants it, all that others added to it left aside.
+    pub fn matches(&self, desired: &Self) -> bool {
+        self.class == desired.class
+            && self.outpost_paths == desired.outpost_paths
+            && self.role == desired.role
+    }
+}
+
+fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Role {
+    if let Some(companion) = outpost_ingress(ingress, key, keys) {
+        return Role::OutpostIngress(Box::new(companion));
+    }
+    let owned = owned_annotations(&ingress.metadata);
+    let opt_in = annotation(&ingress.metadata, &keys.opt_in);
+    if owned.is_empty() && opt_in.is_none() {
+        return Role::Bystander;
+    }
+    let spec = ingress.spec.as_ref();
+    let is_relevant = |key: &str| {
+        keys.is_own(key) || owned.contains(key) || RELEVANT.iter().any(|start| key.starts_with(start))
+    };
+    let named_hosts = || {
+        rules(ingress)
+            .filter_map(|rule| rule.host.as_deref())
+            .filter(|host| !host.is_empty())
+    };
+    Role::App(Box::new(AppFacts {
+        opt_in: match opt_in {
+            None | Some("false") => OptIn::Off,
+            Some("true") => OptIn::On,
+            Some(other) => OptIn::Invalid(other.to_owned()),
+        },
+        annotations: annotations(&ingress.metadata, is_relevant),
+        invalid_hosts: named_hosts()
+            .filter(|host| Host::parse(host).is_none())
+            .map(str::to_owned)
+            .collect(),
+        has_hostless_rule: rules(ingress).any(|rule| rule.host.as_deref().is_none_or(str::is_empty)),
+        has_default_backend: spec.is_some_and(|spec| spec.default_backend.is_some()),
+        owned,
+    }))
+}
+
+/// The outpost Ingress in `ingress`, if it is one of ours.
+///
+/// The name is part of the test, because RKE2's migration clones Ingresses with all labels and annotations
+/// under another name: a clone is not ours to keep up or to delete.
+fn outpost_ingress(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Option<OutpostIngressFacts> {
+    let metadata = &ingress.metadata;
+    let app = annotation(metadata, &keys.app).filter(|app| outpost_ingress_name(app) == *key.name)?;
+    if !is_ours(metadata) {
+        return None;
+    }
+    let spec = ingress.spec.as_ref();
+    let owners = metadata.owner_references.iter().flatten();
+    let owner = owners
+        .clone()
+        .find(|owner| owner.controller == Some(true) && owner.kind == "Ingress");
+    let has_other_path = paths(ingress).count() != outpost_paths(ingress).len();
+    let is_controlled = |key: &str| {
+        keys.is_own(key)
+            || key.starts_with("external-dns.")
+            || RELEVANT.iter().any(|start| key.starts_with(start))
+    };
+    Some(OutpostIngressFacts {
+        app: app.to_owned(),
+        outpost: super::label(metadata, &keys.outpost).map(str::to_owned),
+        annotations: annotations(metadata, is_controlled),
+        owner: owner.map(|owner| Owner {
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+        }),
+        has_more: has_other_path
+            || spec.is_some_and(|spec| {
+                spec.default_backend.is_some() || spec.tls.as_ref().is_some_and(|tls| !tls.is_empty())
+            }),
+    })
+}
+
+/// Keys of the annotations that server-side apply by our manager owns.
+fn owned_annotations(metadata: &ObjectMeta) -> BTreeSet<String> {
+    let is_ours = |entry: &&ManagedFieldsEntry| {
+        entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply")
+    };
+    let fields = metadata
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(is_ours)
+        .filter_map(|entry| {
+            entry
+                .fields_v1
+                .as_ref()?
+                .0
+                .pointer("/f:metadata/f:annotations")
+                .and_then(Value::as_object)
+        });
+    fields
+        .flat_map(|keys| keys.keys().filter_map(|key| key.strip_prefix("f:")))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+fn annotations(metadata: &ObjectMeta, keep: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
+    let all = metadata.annotations.iter().flatten();
+    all.filter(|(key, _)| keep(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn rules(ingress: &Ingress) -> impl Iterator<Item = &IngressRule> {
+    ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten())
+}
+
+fn host_of(rule: &IngressRule) -> Option<Host> {
+    rule.host.as_deref().and_then(Host::parse)
+}
+
+/// All paths with their rule; one without a path reads as `/`.
+fn paths(ingress: &Ingress) -> impl Iterator<Item = (&IngressRule, &str, Option<&IngressServiceBackend>)> {
+    rules(ingress).flat_map(|rule| {
+        let paths = rule.http.iter().flat_map(|http| http.paths.iter());
+        paths.map(move |path| {
+            (
+                rule,
+                path.path.as_deref().unwrap_or("/"),
+                path.backend.service.as_ref(),
+            )
+        })
+    })
+}
+
+fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
+    let at_or_below = |path: &str| {
+        path.strip_prefix(OUTPOST_PATH)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let found = paths(ingress).filter(|(_, path, _)| at_or_below(path));
+    found
+        .map(|(rule, path, service)| OutpostPath {
+            host: host_of(rule),
+            path: path.to_owned(),
+            service: service.map(|service| service.name.clone()),
+            port: service.and_then(|service| service.port.as_ref()?.number),
+        })
+        .collect()
+}
+
+/// Whether ingress-nginx would send part of the outpost path to `path`, read as a regular expression.
+///
+/// One regex path on a host makes nginx match all its paths as `~* "^path"`, longest first, so an expression at
+/// least as long as the outpost path wins where it matches. One that this engine cannot read counts as matching.
+fn swallows_outpost_path(path: &str) -> bool {
+    const BELOW: [&str; 6] = ["", "/", "/auth/nginx", "/start", "/callback", "/sign_out"];
+    if path.len() < OUTPOST_PATH.len() || path.starts_with(OUTPOST_PATH) {
+        return false;
+    }
+    let regex = RegexBuilder::new(&format!("^{path}"))
+        .case_insensitive(true)
+        .build();
+    regex.map_or(true, |regex| {
+        BELOW
+            .iter()
+            .any(|rest| regex.is_match(&format!("{OUTPOST_PATH}{rest}")))
+    })
+}

@@ -1,0 +1,133 @@
+//! What the controller remembers of each Kubernetes object: extracted once from what the API sent, small, and
+//! free of any decision. Nothing here takes a client, a clock or async.
+
+mod config_map;
+mod host;
+mod ingress;
+mod ingress_class;
+mod service;
+
+pub use config_map::ConfigMapFacts;
+pub use host::{Host, is_dns_label, is_dns_subdomain};
+pub use ingress::{
+    AppFacts, ClassRef, IngressFacts, NoIngress, OptIn, OutpostIngressFacts, OutpostPath, Owner, Role,
+};
+pub use ingress_class::IngressClassFacts;
+pub use service::{DiscoveredOutpost, NotAnOutpost, ServiceFacts};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::fmt;
+use std::sync::Arc;
+
+/// Namespace and name of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// Namespace of the object.
+    pub namespace: Arc<str>,
+    /// Name of the object.
+    pub name: Arc<str>,
+}
+
+impl ObjectKey {
+    /// A key of these two names.
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// The key of the object with this metadata; a missing name or namespace reads as empty.
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        Self::new(
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        )
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Which life of an object was seen, and in which version: what a later write is conditioned on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// `metadata.uid`; empty for an object that was read from a file.
+    pub uid: String,
+    /// `metadata.resourceVersion`; empty for an object that was read from a file.
+    pub resource_version: String,
+}
+
+impl Identity {
+    /// The identity in this metadata.
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Whether `self` shows the same object as `known` in the same or an earlier version, so that learning it
+    /// would be going back in time.
+    ///
+    /// Resource versions of one resource are integers that grow, by the API's own contract since Kubernetes
+    /// 1.35 and in practice since 1.0; one that is not an integer never counts as old.
+    pub fn is_no_newer_than(&self, known: &Self) -> bool {
+        let version = |identity: &Self| identity.resource_version.parse::<u64>().ok();
+        match (version(self), version(known)) {
+            (Some(new), Some(old)) => self.uid == known.uid && new <= old,
+            _ => false,
+        }
+    }
+}
+
+/// Facts of one kind of object, as the index stores them.
+pub trait Facts {
+    /// Namespace and name of the object.
+    fn key(&self) -> &ObjectKey;
+
+    /// uid and version in which it was seen.
+    fn identity(&self) -> &Identity;
+
+    /// The same, to be brought up to date.
+    fn identity_mut(&mut self) -> &mut Identity;
+}
+
+macro_rules! facts {
+    ($($kind:ty),*) => {$(
+        impl Facts for $kind {
+            fn key(&self) -> &ObjectKey {
+                &self.key
+            }
+
+            fn identity(&self) -> &Identity {
+                &self.identity
+            }
+
+            fn identity_mut(&mut self) -> &mut Identity {
+                &mut self.identity
+            }
+        }
+    )*};
+}
+
+facts!(
+    ConfigMapFacts,
+    DiscoveredOutpost,
+    IngressClassFacts,
+    IngressFacts,
+    ServiceFacts
+);
+
+/// The value of the label `key`.
+fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+/// Whether the object carries the label of things this controller made.
+fn is_ours(metadata: &ObjectMeta) -> bool {
+    label(metadata, crate::contract::MANAGED_BY) == Some(crate::contract::MANAGER)
+}

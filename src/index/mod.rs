@@ -1,0 +1,531 @@
+//! Holds the facts; answers which keys a change touches, who claims a host, and what bears on one app.
+//!
+//! What the controller writes is fed back here from the API's answer, so that a plan never waits for the watch to
+//! deliver what is already known.
+
+mod claims;
+mod shared;
+mod view;
+
+use crate::config::Settings;
+use crate::facts::{
+    ConfigMapFacts, DiscoveredOutpost, Facts, Host, IngressClassFacts, IngressFacts, ObjectKey, Role,
+    ServiceFacts,
+};
+use crate::plan::outpost::Discovered;
+use crate::plan::request::{Classes, Request, Unresolved};
+use claims::{Claim, Claims, Place, Scope};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// What is reconciled: small, so that a change costs what it touches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// An app's Ingress with its annotations and its outpost Ingress, whether or not it still exists.
+    App(ObjectKey),
+    /// A Service to an outpost, shared by the apps of a namespace.
+    Service(ObjectKey),
+    /// A `ConfigMap` of request headers, shared by the apps of a namespace.
+    Headers(ObjectKey),
+}
+
+/// Kinds of lists that the index is filled from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// All Ingresses in scope.
+    Ingresses,
+    /// `IngressClasses`.
+    Classes,
+    /// Services of type `ExternalName` in scope.
+    Services,
+    /// `ConfigMaps` of ours in scope.
+    ConfigMaps,
+    /// Services that authentik labelled as outposts.
+    Outposts,
+}
+
+impl Source {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Ingresses,
+        Self::Classes,
+        Self::Services,
+        Self::ConfigMaps,
+        Self::Outposts,
+    ];
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Index {
+    settings: Arc<Settings>,
+    ingresses: BTreeMap<ObjectKey, IngressFacts>,
+    services: BTreeMap<ObjectKey, ServiceFacts>,
+    headers: BTreeMap<ObjectKey, ConfigMapFacts>,
+    classes: Classes,
+    outposts: Discovered,
+    /// What each opted-in app asks for.
+    requests: BTreeMap<ObjectKey, Result<Request, Unresolved>>,
+    claims: Claims,
+    complete: HashSet<Source>,
+    /// Apps whose route an admission webhook rejects as long as another Ingress serves the same path.
+    denied: HashSet<ObjectKey>,
+    /// For each lost `ConfigMap` of headers: the Ingresses that named it, in the version of that moment.
+    lost_headers: HashMap<ObjectKey, HashMap<ObjectKey, String>>,
+    /// Apps whose Ingress changed while their `ConfigMap` of headers was lost.
+    missed_headers: HashSet<ObjectKey>,
+}
+
+impl Index {
+    /// An empty index.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+
+    /// The settings that it was made with.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Notes that the first list of `source` has been delivered whole. The answer is what that may change.
+    pub fn complete(&mut self, source: Source) -> Vec<Key> {
+        self.complete.insert(source);
+        match source {
+            Source::Classes => self.classes.complete = true,
+            Source::Outposts => self.outposts.complete = true,
+            _ => return Vec::new(),
+        }
+        self.resolve_again(|_| true)
+    }
+
+    /// Whether the first list of every source has been delivered.
+    pub fn is_complete(&self) -> bool {
+        Source::ALL.iter().all(|source| self.complete.contains(source))
+    }
+
+    /// Whether the first list of `source` has been delivered.
+    pub fn has_complete(&self, source: Source) -> bool {
+        self.complete.contains(&source)
+    }
+
+    /// Everything that may need a change: all apps, and all that was ever made for one.
+    pub fn all_keys(&self) -> Vec<Key> {
+        let apps = self.ingresses.values().filter_map(|ingress| match &ingress.role {
+            Role::App(_) => Some(Key::App(ingress.key.clone())),
+            Role::OutpostIngress(route) => Some(Key::App(ObjectKey::new(
+                ingress.key.namespace.clone(),
+                route.app.as_str(),
+            ))),
+            Role::Bystander => None,
+        });
+        let services = self.services.values().filter(|service| service.ours);
+        let headers = self.headers.values().filter(|headers| headers.ours);
+        apps.chain(services.map(|service| Key::Service(service.key.clone())))
+            .chain(headers.map(|headers| Key::Headers(headers.key.clone())))
+            .collect()
+    }
+
+    /// Keys of the objects of `source` in `namespace`, or everywhere.
+    pub fn keys_of(&self, source: Source, namespace: Option<&str>) -> Vec<ObjectKey> {
+        fn keys<T>(map: &BTreeMap<ObjectKey, T>, namespace: Option<&str>) -> Vec<ObjectKey> {
+            let in_scope = |key: &&ObjectKey| namespace.is_none_or(|namespace| *key.namespace == *namespace);
+            map.keys().filter(in_scope).cloned().collect()
+        }
+        match source {
+            Source::Ingresses => keys(&self.ingresses, namespace),
+            Source::Classes => keys(&self.classes.known, namespace),
+            Source::Services => keys(&self.services, namespace),
+            Source::ConfigMaps => keys(&self.headers, namespace),
+            Source::Outposts => keys(&self.outposts.services, namespace),
+        }
+    }
+
+    /// Whether an object of `source` is known under `key`.
+    pub fn contains(&self, source: Source, key: &ObjectKey) -> bool {
+        match source {
+            Source::Ingresses => self.ingresses.contains_key(key),
+            Source::Classes => self.classes.known.contains_key(key),
+            Source::Services => self.services.contains_key(key),
+            Source::ConfigMaps => self.headers.contains_key(key),
+            Source::Outposts => self.outposts.services.contains_key(key),
+        }
+    }
+
+    /// Takes in an Ingress as the API showed it.
+    pub fn observe_ingress(&mut self, facts: IngressFacts) -> Vec<Key> {
+        // Most events of a busy Ingress are about its status, which no plan looks at.
+        if self
+            .ingresses
+            .get_mut(&facts.key)
+            .is_some_and(|known| says_nothing_new(known, &facts))
+        {
+            return Vec::new();
+        }
+        let key = facts.key.clone();
+        self.replace_ingress(&key, Some(facts))
+    }
+
+    /// Takes in a Service in an app's namespace.
+    pub fn observe_service(&mut self, facts: ServiceFacts) -> Vec<Key> {
+        let key = facts.key.clone();
+        if !store(&mut self.services, facts) {
+            return Vec::new();
+        }
+        self.touched_by_service(&key)
+    }
+
+    /// Takes in a `ConfigMap` of headers.
+    pub fn observe_headers(&mut self, facts: ConfigMapFacts) -> Vec<Key> {
+        let key = facts.key.clone();
+        let was_vacant = !self.headers.contains_key(&key);
+        if !store(&mut self.headers, facts) {
+            return Vec::new();
+        }
+        let mut keys = vec![Key::Headers(key.clone())];
+        if was_vacant && self.complete.contains(&Source::ConfigMaps) {
+            keys.extend(self.headers_came_back(&key));
+        }
+        keys
+    }
+
+    /// Takes in a class.
+    pub fn observe_class(&mut self, facts: IngressClassFacts) -> Vec<Key> {
+        let key = facts.key.clone();
+        if store(&mut self.classes.known, facts) {
+            self.touched_by_class(&key)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Takes in a Service that authentik labelled as an outpost.
+    pub fn observe_outpost(&mut self, facts: DiscoveredOutpost) -> Vec<Key> {
+        if store(&mut self.outposts.services, facts) {
+            self.resolve_again(|_| true)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Takes note that an object is gone. With `uid`, only if it is that life of the object that was known.
+    pub fn forget(&mut self, source: Source, key: &ObjectKey, uid: Option<&str>) -> Vec<Key> {
+        fn remove<T: Facts>(
+            map: &mut BTreeMap<ObjectKey, T>,
+            key: &ObjectKey,
+            uid: Option<&str>,
+        ) -> Option<T> {
+            let known = map.get(key)?;
+            let is_it = uid.is_none_or(|uid| known.identity().uid == uid);
+            if is_it { map.remove(key) } else { None }
+        }
+        match source {
+            Source::Ingresses => match self.ingresses.get(key) {
+                Some(known) if uid.is_none_or(|uid| known.identity.uid == uid) => {
+                    self.replace_ingress(key, None)
+                }
+                _ => Vec::new(),
+            },
+            Source::Classes => remove(&mut self.classes.known, key, uid)
+                .map_or_else(Vec::new, |_| self.touched_by_class(key)),
+            Source::Services => {
+                remove(&mut self.services, key, uid).map_or_else(Vec::new, |_| self.touched_by_service(key))
+            }
+            Source::ConfigMaps => match remove(&mut self.headers, key, uid) {
+                Some(_) => self.headers_went(key),
+                None => Vec::new(),
+            },
+            Source::Outposts => {
+                let gone = remove(&mut self.outposts.services, key, uid);
+                gone.map_or_else(Vec::new, |_| self.resolve_again(|_| true))
+            }
+        }
+    }
+
+    /// Notes whether an admission webhook rejects the route of `app` because another stands in its place. The answer
+    /// is who can clear the way.
+    pub fn set_denied(&mut self, app: &ObjectKey, is_denied: bool) -> Vec<Key> {
+        let has_changed = if is_denied {
+            self.denied.insert(app.clone())
+        } else {
+            self.denied.remove(app)
+        };
+        let Some(claim) = self.claims.claim(app).filter(|_| has_changed && is_denied) else {
+            return Vec::new();
+        };
+        let routes = claim
+            .places
+            .iter()
+            .filter_map(|place| self.claims.entry(place))
+            .flat_map(|entry| &entry.routes);
+        routes
+            .filter_map(|route| self.app_of_route(route))
+            .map(Key::App)
+            .collect()
+    }
+
+    fn replace_ingress(&mut self, key: &ObjectKey, new: Option<IngressFacts>) -> Vec<Key> {
+        let mut scope = Scope::default();
+        let mut keys = Vec::new();
+        let old = self.ingresses.remove(key);
+        if let Some(old) = &old {
+            self.link(&mut scope, old, false);
+        }
+        if let Some(new) = &new {
+            self.link(&mut scope, new, true);
+        }
+        let both = [old.as_ref(), new.as_ref()];
+        let apps: HashSet<ObjectKey> = both.into_iter().flatten().filter_map(reconciled_app).collect();
+        let headers = both.map(|facts| facts.and_then(|facts| facts.headers.clone()));
+        if let [Some(before), after] = &headers
+            && after.as_ref() != Some(before)
+        {
+            keys.extend(headers_key(key, before).map(Key::Headers));
+        }
+        if let Some(old) = old.as_ref().filter(|old| old.outpost_ingress().is_some()) {
+            let services = old
+                .outpost_paths
+                .iter()
+                .filter_map(|path| path.service.as_deref());
+            keys.extend(services.map(|service| Key::Service(ObjectKey::new(key.namespace.clone(), service))));
+        }
+        if let Some(new) = new {
+            self.ingresses.insert(key.clone(), new);
+        } else {
+            self.denied.remove(key);
+            self.missed_headers.remove(key);
+        }
+        for app in &apps {
+            keys.extend(self.resolve(&mut scope, app));
+        }
+        keys.extend(apps.into_iter().chain(self.finish(scope)).map(Key::App));
+        keys
+    }
+
+    /// Enters what `ingress` means for others at its places, or takes it out again.
+    fn link(&mut self, scope: &mut Scope, ingress: &IngressFacts, is_there: bool) {
+        let class = ingress.class.name().map(str::to_owned);
+        let place = |host: &Host| Place {
+            class: class.clone(),
+            host: host.clone(),
+        };
+        let set = |set: &mut BTreeSet<ObjectKey>| {
+            if is_there {
+                set.insert(ingress.key.clone())
+            } else {
+                set.remove(&ingress.key)
+            };
+        };
+        for host in ingress.outpost_paths.iter().filter_map(|path| path.host.as_ref()) {
+            self.claims
+                .edit(scope, &place(host), |entry| set(&mut entry.routes));
+        }
+        for (host, _) in &ingress.swallowing_paths {
+            if let Some(host) = host {
+                self.claims
+                    .edit(scope, &place(host), |entry| set(&mut entry.swallowers));
+            }
+        }
+        if ingress.outpost_ingress().is_none() && !ingress.is_opted_in() {
+            let serves_more = |host: &&Host| {
+                ingress
+                    .outpost_paths
+                    .iter()
+                    .all(|path| path.host.as_ref() != Some(*host))
+            };
+            for host in ingress.hosts.iter().filter(serves_more) {
+                self.claims
+                    .edit(scope, &place(host), |entry| set(&mut entry.bystanders));
+            }
+        }
+    }
+
+    /// Reads anew what `app` asks for and claims. The answer is which shared companions may have lost a user.
+    fn resolve(&mut self, scope: &mut Scope, app: &ObjectKey) -> Vec<Key> {
+        let request = self
+            .ingresses
+            .get(app)
+            .filter(|ingress| ingress.is_opted_in())
+            .and_then(|ingress| {
+                let facts = ingress.app()?;
+                Some(Request::resolve(
+                    ingress,
+                    facts,
+                    &self.settings,
+                    &self.classes,
+                    &self.outposts,
+                ))
+            });
+        let claim = request.as_ref().and_then(|request| self.claim_of(app, request));
+        self.claims.set(scope, app, claim);
+        let old = match request {
+            Some(request) => self.requests.insert(app.clone(), request),
+            None => self.requests.remove(app),
+        };
+        let Some(Ok(old)) = old else { return Vec::new() };
+        if self.requests.get(app).is_some_and(|new| new.as_ref() == Ok(&old)) {
+            return Vec::new();
+        }
+        shared::keys_of_request(&app.namespace, &old)
+    }
+
+    /// A refused app keeps the hosts whose route it provides for as long as its annotations need that route.
+    fn claim_of(&self, app: &ObjectKey, request: &Result<Request, Unresolved>) -> Option<Claim> {
+        let ingress = self.ingresses.get(app)?;
+        let class = |ingress: &IngressFacts| ingress.class.name().map(str::to_owned);
+        let places = |hosts: Vec<&Host>, class: Option<String>| {
+            hosts
+                .into_iter()
+                .map(|host| Place {
+                    class: class.clone(),
+                    host: host.clone(),
+                })
+                .collect()
+        };
+        if let Ok(request) = request {
+            let places = places(request.hosts.iter().collect(), class(ingress));
+            return Some(Claim {
+                created: ingress.created,
+                outpost: request.outpost.name.clone(),
+                places,
+            });
+        }
+        let keys = &self.settings.keys;
+        let is_protected = ingress.app()?.owned.iter().any(|key| !keys.is_own(key));
+        let route = self.own_route(app).filter(|_| is_protected)?;
+        let outpost = route.outpost_ingress()?.outpost.clone()?;
+        let hosts = route
+            .outpost_paths
+            .iter()
+            .filter_map(|path| path.host.as_ref())
+            .collect();
+        Some(Claim {
+            created: ingress.created,
+            outpost,
+            places: places(hosts, class(route)),
+        })
+    }
+
+    /// Reads anew what those apps ask for whose Ingress passes `filter`.
+    fn resolve_again(&mut self, filter: impl Fn(&IngressFacts) -> bool) -> Vec<Key> {
+        let is_meant = |app: &&ObjectKey| self.ingresses.get(*app).is_some_and(&filter);
+        let apps: Vec<ObjectKey> = self.requests.keys().filter(is_meant).cloned().collect();
+        let mut scope = Scope::default();
+        let mut keys = Vec::new();
+        for app in &apps {
+            keys.extend(self.resolve(&mut scope, app));
+        }
+        keys.extend(apps.into_iter().chain(self.finish(scope)).map(Key::App));
+        keys
+    }
+
+    fn touched_by_class(&mut self, class: &ObjectKey) -> Vec<Key> {
+        self.resolve_again(|ingress| ingress.class.name() == Some(&class.name))
+    }
+
+    /// One of ours is repaired by its own key. One made by hand may be, or cease to be, the way of an app's route.
+    fn touched_by_service(&self, key: &ObjectKey) -> Vec<Key> {
+        let mut keys = vec![Key::Service(key.clone())];
+        if self.services.get(key).is_some_and(|service| service.ours) {
+            return keys;
+        }
+        keys.extend(in_namespace(&self.requests, &key.namespace).map(|(app, _)| Key::App(app.clone())));
+        let routes = in_namespace(&self.ingresses, &key.namespace).filter(|(_, ingress)| {
+            ingress
+                .outpost_paths
+                .iter()
+                .any(|path| path.service.as_deref() == Some(&*key.name))
+        });
+        for (_, route) in routes {
+            let class = route.class.name().map(str::to_owned);
+            for host in route.outpost_paths.iter().filter_map(|path| path.host.clone()) {
+                let entry = self.claims.entry(&Place {
+                    class: class.clone(),
+                    host,
+                });
+                keys.extend(
+                    entry
+                        .into_iter()
+                        .flat_map(|entry| entry.claimants().cloned().map(Key::App)),
+                );
+            }
+        }
+        keys
+    }
+
+    /// Apps touched since `scope` was begun, and those that provide a route at a touched place.
+    fn finish(&self, scope: Scope) -> Vec<ObjectKey> {
+        let touched = self.claims.finish(scope);
+        let places = touched
+            .iter()
+            .filter_map(|app| self.claims.claim(app))
+            .flat_map(|claim| &claim.places);
+        let routes: HashSet<&ObjectKey> = places
+            .filter_map(|place| self.claims.entry(place))
+            .flat_map(|entry| &entry.routes)
+            .collect();
+        let providers: Vec<ObjectKey> = routes
+            .into_iter()
+            .filter_map(|route| self.app_of_route(route))
+            .collect();
+        touched.into_iter().chain(providers).collect()
+    }
+
+    /// The app for which the outpost Ingress `route` was made, if it is one of ours.
+    pub fn app_of_route(&self, route: &ObjectKey) -> Option<ObjectKey> {
+        let companion = self.ingresses.get(route)?.outpost_ingress()?;
+        Some(ObjectKey::new(route.namespace.clone(), companion.app.as_str()))
+    }
+}
+
+/// The app that has to be looked at when `ingress` changes.
+fn reconciled_app(ingress: &IngressFacts) -> Option<ObjectKey> {
+    match &ingress.role {
+        Role::App(_) => Some(ingress.key.clone()),
+        Role::OutpostIngress(route) => {
+            Some(ObjectKey::new(ingress.key.namespace.clone(), route.app.as_str()))
+        }
+        Role::Bystander => None,
+    }
+}
+
+/// The `ConfigMap` named by an annotation `namespace/name`, if it is in the Ingress's own namespace.
+fn headers_key(ingress: &ObjectKey, name: &str) -> Option<ObjectKey> {
+    let (namespace, name) = name.split_once('/')?;
+    (namespace == &*ingress.namespace).then(|| ObjectKey::new(namespace, name))
+}
+
+/// The entries of one namespace.
+fn in_namespace<'a, T>(
+    map: &'a BTreeMap<ObjectKey, T>,
+    namespace: &'a Arc<str>,
+) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
+    map.range(ObjectKey::new(namespace.clone(), "")..)
+        .take_while(move |(key, _)| key.namespace == *namespace)
+}
+
+/// Stores `facts` unless they say nothing new. Whether they did.
+fn store<T: Facts + PartialEq>(map: &mut BTreeMap<ObjectKey, T>, facts: T) -> bool {
+    if map
+        .get_mut(facts.key())
+        .is_some_and(|known| says_nothing_new(known, &facts))
+    {
+        return false;
+    }
+    map.insert(facts.key().clone(), facts);
+    true
+}
+
+/// Whether `new` is older than `known`, or the same in all but its version, which `known` then takes over.
+fn says_nothing_new<T: Facts + PartialEq>(known: &mut T, new: &T) -> bool {
+    if new.identity().is_no_newer_than(known.identity()) {
+        return true;
+    }
+    if known.identity().uid != new.identity().uid {
+        return false;
+    }
+    *known.identity_mut() = new.identity().clone();
+    known == new
+}

@@ -1,0 +1,182 @@
+//! What the apps of a namespace share: made with the first user, removed with the last.
+
+use super::{Index, Key, Source, headers_key, in_namespace};
+use crate::facts::{ConfigMapFacts, Facts, IngressFacts, ObjectKey, ServiceFacts};
+use crate::plan::changes::{Change, Kind, delete_shared, headers_change, service_change};
+use crate::plan::request::Request;
+use crate::plan::{Slot, companions};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The shared companions that an app with this request uses.
+pub(super) fn keys_of_request(namespace: &Arc<str>, request: &Request) -> Vec<Key> {
+    vec![
+        Key::Service(service_key(namespace, request)),
+        Key::Headers(request_headers_key(namespace, request)),
+    ]
+}
+
+pub(super) fn service_key(namespace: &Arc<str>, request: &Request) -> ObjectKey {
+    companions::service_key(namespace, &request.outpost.name)
+}
+
+pub(super) fn request_headers_key(namespace: &Arc<str>, request: &Request) -> ObjectKey {
+    companions::headers_key(namespace, &request.dialect.request_headers(request.auth_route))
+}
+
+impl Index {
+    /// The change that is due to the Service `key`.
+    pub fn plan_service(&self, key: &ObjectKey) -> Option<Change> {
+        let slot = self.service_slot(key);
+        match (self.wanted_service(key), slot) {
+            (Some(wanted), slot) => service_change(slot, &wanted, &self.settings.keys),
+            (None, Slot::Ours(found)) if self.is_complete() && !self.is_route_backend(key) => {
+                Some(delete_shared(Kind::Service, key, &found.identity))
+            }
+            _ => None,
+        }
+    }
+
+    /// The change that is due to the `ConfigMap` of headers `key`.
+    pub fn plan_headers(&self, key: &ObjectKey) -> Option<Change> {
+        let slot = self.headers_slot(key);
+        match (self.wanted_headers(key), slot) {
+            (Some(wanted), slot) => headers_change(slot, &wanted),
+            (None, Slot::Ours(found)) if self.is_complete() && !self.is_named_by_an_ingress(key) => {
+                Some(delete_shared(Kind::ConfigMap, key, &found.identity))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn service_slot(&self, key: &ObjectKey) -> Slot<&'_ ServiceFacts> {
+        slot(&self.services, key, |service| service.ours)
+    }
+
+    pub(super) fn headers_slot(&self, key: &ObjectKey) -> Slot<&'_ ConfigMapFacts> {
+        slot(&self.headers, key, |headers| headers.ours)
+    }
+
+    /// The shared companions of `app` that stand there and are not ours.
+    pub fn foreign_companions(&self, app: &ObjectKey) -> Vec<(Source, ObjectKey)> {
+        let Some(Ok(request)) = self.requests.get(app) else {
+            return Vec::new();
+        };
+        let (service, headers) = (
+            service_key(&app.namespace, request),
+            request_headers_key(&app.namespace, request),
+        );
+        let mut found = Vec::new();
+        if matches!(self.service_slot(&service), Slot::Foreign(_)) {
+            found.push((Source::Services, service));
+        }
+        if matches!(self.headers_slot(&headers), Slot::Foreign(_)) {
+            found.push((Source::ConfigMaps, headers));
+        }
+        found
+    }
+
+    /// Notes who named the `ConfigMap` `key` at the moment it went.
+    pub(super) fn headers_went(&mut self, key: &ObjectKey) -> Vec<Key> {
+        let named = self
+            .naming(key)
+            .map(|(app, version)| (app.clone(), version.to_owned()))
+            .collect();
+        self.lost_headers.insert(key.clone(), named);
+        vec![Key::Headers(key.clone())]
+    }
+
+    /// The apps that ingress-nginx may have read while the `ConfigMap` was missing: those it now answers 503 for.
+    pub(super) fn headers_came_back(&mut self, key: &ObjectKey) -> Vec<Key> {
+        let lost = self.lost_headers.remove(key).unwrap_or_default();
+        let has_changed =
+            |(app, version): &(&ObjectKey, &str)| lost.get(*app).map(String::as_str) != Some(*version);
+        let missed: Vec<ObjectKey> = self
+            .naming(key)
+            .filter(has_changed)
+            .map(|(app, _)| app.clone())
+            .collect();
+        self.missed_headers.extend(missed.iter().cloned());
+        missed.into_iter().map(Key::App).collect()
+    }
+
+    /// The Ingresses that name the `ConfigMap` `key`, with the version in which each was seen.
+    fn naming<'a>(&'a self, key: &'a ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a str)> {
+        let ingresses = in_namespace(&self.ingresses, &key.namespace);
+        let names = move |ingress: &IngressFacts| {
+            ingress
+                .headers
+                .as_deref()
+                .and_then(|name| headers_key(&ingress.key, name))
+                .as_ref()
+                == Some(key)
+        };
+        ingresses
+            .filter(move |(_, ingress)| names(ingress))
+            .map(|(app, ingress)| (app, ingress.identity.resource_version.as_str()))
+    }
+
+    fn is_named_by_an_ingress(&self, key: &ObjectKey) -> bool {
+        self.naming(key).next().is_some()
+    }
+
+    /// Whether some Ingress, whoever made it, still routes the outpost path through the Service `key`.
+    fn is_route_backend(&self, key: &ObjectKey) -> bool {
+        in_namespace(&self.ingresses, &key.namespace)
+            .flat_map(|(_, ingress)| &ingress.outpost_paths)
+            .any(|path| path.service.as_deref() == Some(&*key.name))
+    }
+
+    fn wanted_service(&self, key: &ObjectKey) -> Option<Service> {
+        let mut requests = self.requests_in(key);
+        let (_, request) = requests.find(|(app, request)| {
+            service_key(&key.namespace, request) == *key && self.provides_route(app)
+        })?;
+        Some(companions::service(
+            &key.namespace,
+            &request.outpost,
+            &self.settings.keys,
+        ))
+    }
+
+    fn wanted_headers(&self, key: &ObjectKey) -> Option<ConfigMap> {
+        let mut requests = self.requests_in(key);
+        let (_, request) =
+            requests.find(|(_, request)| request_headers_key(&key.namespace, request) == *key)?;
+        Some(companions::headers(
+            &key.namespace,
+            request.dialect,
+            request.auth_route,
+            &self.settings.keys,
+        ))
+    }
+
+    fn requests_in<'a>(&'a self, key: &'a ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a Request)> {
+        let requests = in_namespace(&self.requests, &key.namespace);
+        requests.filter_map(|(app, request)| Some((app, request.as_ref().ok()?)))
+    }
+
+    /// Whether `app` has to provide the route of one of its hosts.
+    fn provides_route(&self, app: &ObjectKey) -> bool {
+        let claim = self.claims.claim(app);
+        claim.is_some_and(|claim| {
+            claim
+                .places
+                .iter()
+                .any(|place| self.claims.winner(place) == Some(app))
+        }) && self.complete.contains(&Source::Ingresses)
+    }
+}
+
+fn slot<'a, T: Facts>(
+    map: &'a BTreeMap<ObjectKey, T>,
+    key: &ObjectKey,
+    is_ours: impl Fn(&T) -> bool,
+) -> Slot<&'a T> {
+    match map.get(key) {
+        None => Slot::Vacant,
+        Some(object) if is_ours(object) => Slot::Ours(object),
+        Some(object) => Slot::Foreign(object),
+    }
+}

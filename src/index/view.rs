@@ -1,0 +1,191 @@
+//! Everything that bears on one app, gathered for the plan.
+
+use super::Index;
+use super::claims::{Entry, Place};
+use super::shared::{request_headers_key, service_key};
+use crate::facts::{Host, IngressFacts, ObjectKey};
+use crate::plan::decision::describe_backend;
+use crate::plan::request::Request;
+use crate::plan::{AppView, HostHolder, Slot, companions};
+
+/// Open neighbours named in one warning; a host with hundreds needs no longer text.
+const MAX_NEIGHBOURS: usize = 3;
+
+impl Index {
+    /// What bears on `app`, which need not exist any more.
+    pub fn view(&self, app: &ObjectKey) -> AppView<'_> {
+        let ingress = self.ingresses.get(app);
+        let request = self.requests.get(app);
+        let good = request.and_then(|request| request.as_ref().ok());
+        let places = || {
+            let class = ingress
+                .and_then(|ingress| ingress.class.name())
+                .map(str::to_owned);
+            let hosts = good.map(|request| request.hosts.as_slice()).unwrap_or_default();
+            hosts.iter().map(move |host| Place {
+                class: class.clone(),
+                host: host.clone(),
+            })
+        };
+        let conflict = self.claims.conflict(app);
+        AppView {
+            ingress,
+            request,
+            conflict: conflict
+                .map(|(place, holder, theirs)| (place.host.clone(), holder.clone(), theirs.to_owned())),
+            holders: good.map_or_else(Vec::new, |request| {
+                places()
+                    .map(|place| (place.host.clone(), self.holder(app, request, &place)))
+                    .collect()
+            }),
+            lent_hosts: self.lent_hosts(app),
+            open_neighbours: places().flat_map(|place| self.open_neighbours(&place)).collect(),
+            swallowed_by: places().find_map(|place| self.swallowed_by(app, &place)),
+            outpost_ingress: self.route_slot(app),
+            service: good.map_or(Slot::Vacant, |request| {
+                self.service_slot(&service_key(&app.namespace, request))
+            }),
+            headers: good.map_or(Slot::Vacant, |request| {
+                self.headers_slot(&request_headers_key(&app.namespace, request))
+            }),
+            headers_were_missed: self.missed_headers.contains(app),
+        }
+    }
+
+    /// The outpost Ingress made for `app`.
+    pub(super) fn own_route(&self, app: &ObjectKey) -> Option<&IngressFacts> {
+        self.route_slot(app).ours()
+    }
+
+    fn route_slot(&self, app: &ObjectKey) -> Slot<&'_ IngressFacts> {
+        match self.ingresses.get(&companions::outpost_ingress_key(app)) {
+            None => Slot::Vacant,
+            Some(found)
+                if found
+                    .outpost_ingress()
+                    .is_some_and(|route| *route.app == *app.name) =>
+            {
+                Slot::Ours(found)
+            }
+            Some(found) => Slot::Foreign(found),
+        }
+    }
+
+    fn holder(&self, app: &ObjectKey, request: &Request, place: &Place) -> HostHolder {
+        let own_route_stands = self.own_route(app).is_some_and(|route| serves(route, place));
+        let entry = self.claims.entry(place);
+        if let Some(foreign) = entry.and_then(|entry| self.foreign_route(entry, place, own_route_stands)) {
+            return foreign;
+        }
+        match self.claims.winner(place) {
+            Some(winner) if winner != app => {
+                let route = self.own_route(winner).filter(|route| serves(route, place));
+                let outpost = route.and_then(|route| route.outpost_ingress()?.outpost.as_deref());
+                HostHolder::Other {
+                    app: winner.clone(),
+                    is_ready: outpost == Some(&request.outpost.name),
+                }
+            }
+            _ => HostHolder::App,
+        }
+    }
+
+    /// A route at `place` that this controller did not make. One that leads astray comes before one that is right,
+    /// and beside a route of ours only a deeper path matters, which would win over it.
+    fn foreign_route(&self, entry: &Entry, place: &Place, own_route_stands: bool) -> Option<HostHolder> {
+        let routes = entry.routes.iter().filter_map(|key| self.ingresses.get(key));
+        let foreign = routes.filter(|ingress| ingress.outpost_ingress().is_none() && !ingress.is_opted_in());
+        let mut right = None;
+        for ingress in foreign {
+            for path in ingress
+                .outpost_paths
+                .iter()
+                .filter(|path| path.host.as_ref() == Some(&place.host))
+            {
+                let leads_to = if path.is_whole() {
+                    self.outpost_behind(ingress, path.service.as_deref())
+                } else {
+                    Err("it takes a part of the outpost's paths".to_owned())
+                };
+                let (ingress, path_text) = (ingress.key.clone(), path.path.clone());
+                let holder = HostHolder::Foreign {
+                    ingress,
+                    path: path_text,
+                    leads_to,
+                };
+                match &holder {
+                    _ if own_route_stands && path.is_whole() => {}
+                    HostHolder::Foreign { leads_to: Ok(_), .. } => right = right.or(Some(holder)),
+                    _ => return Some(holder),
+                }
+            }
+        }
+        right
+    }
+
+    /// The known outpost that a Service in the namespace of `ingress` leads to, or what is found there.
+    fn outpost_behind(&self, ingress: &IngressFacts, service: Option<&str>) -> Result<String, String> {
+        let Some(service) = service else {
+            return Err(describe_backend(None));
+        };
+        let namespace = &ingress.key.namespace;
+        let external = self.services.get(&ObjectKey::new(namespace.clone(), service));
+        let external = external.and_then(|service| service.external_name.clone());
+        let host = external.unwrap_or_else(|| self.settings.cluster_domain.service_host(namespace, service));
+        self.outposts
+            .at_host(&host, &self.settings)
+            .ok_or_else(|| describe_backend(Some(service)))
+    }
+
+    /// Hosts in the route of `app` that another app has claimed meanwhile and does not serve yet. A rejection by an
+    /// admission webhook, which tolerates one Ingress for a path only, ends the loan.
+    fn lent_hosts(&self, app: &ObjectKey) -> Vec<Host> {
+        let Some(route) = self.own_route(app) else {
+            return Vec::new();
+        };
+        let class = route.class.name().map(str::to_owned);
+        let hosts = route.outpost_paths.iter().filter_map(|path| path.host.clone());
+        let places = hosts.map(|host| Place {
+            class: class.clone(),
+            host,
+        });
+        let is_lent = |place: &Place| {
+            self.claims.winner(place).is_some_and(|winner| {
+                let stands = self.own_route(winner).is_some_and(|route| serves(route, place));
+                winner != app && !stands && !self.denied.contains(winner)
+            })
+        };
+        places.filter(is_lent).map(|place| place.host).collect()
+    }
+
+    fn open_neighbours(&self, place: &Place) -> Vec<(Host, ObjectKey)> {
+        let bystanders = self
+            .claims
+            .entry(place)
+            .into_iter()
+            .flat_map(|entry| &entry.bystanders);
+        bystanders
+            .take(MAX_NEIGHBOURS)
+            .map(|ingress| (place.host.clone(), ingress.clone()))
+            .collect()
+    }
+
+    fn swallowed_by(&self, app: &ObjectKey, place: &Place) -> Option<(ObjectKey, Option<Host>, String)> {
+        let swallowers = &self.claims.entry(place)?.swallowers;
+        let ingress = self
+            .ingresses
+            .get(swallowers.iter().find(|ingress| *ingress != app)?)?;
+        let at_place = |(host, _): &&(Option<Host>, String)| host.as_ref() == Some(&place.host);
+        let (host, path) = ingress.swallowing_paths.iter().find(at_place)?;
+        Some((ingress.key.clone(), host.clone(), path.clone()))
+    }
+}
+
+/// Whether the outpost Ingress `route` serves the whole outpost path at `place`.
+fn serves(route: &IngressFacts, place: &Place) -> bool {
+    route.class.name() == place.class.as_deref()
+        && route
+            .outpost_paths
+            .iter()
+            .any(|path| path.is_whole() && path.host.as_ref() == Some(&place.host))
+}

@@ -1,0 +1,24 @@
+//! ingress-sso puts an app on Kubernetes behind authentik when its Ingress carries one annotation.
+//!
+//! Data flows one way, and the modules follow it:
+//!
+//! ```text
+//! watch ──► facts ──► index ──► plan ──► changes ──► write ──► report
+//! ```
+//!
+//! - [`contract`]: every annotation, label and name that users see; [`config`] and [`cli`]: the settings.
+//! - [`facts`]: what is remembered of each object. Pure.
+//! - [`plan`]: what should exist, or why not. Pure.
+//! - [`index`]: holds the facts, knows who is affected by a change, gathers what bears on one app.
+//! - [`controller`]: watches and writes. The only part that talks to the API.
+//! - [`commands`]: the other subcommands; [`telemetry`]: logs and health.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod contract;
+pub mod controller;
+pub mod facts;
+pub mod index;
+pub mod plan;
+pub mod telemetry;

@@ -1,0 +1,17 @@
+//! Arguments in, subcommand out.
+
+use clap::Parser;
+use ingress_sso::cli::{Cli, Command};
+use ingress_sso::commands;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => commands::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Render(args) => commands::render(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("ingress-sso: {error}");
+        ExitCode::from(2)
+    })
+}

@@ -1,0 +1,465 @@
+//! The desired against the observed: an ordered list of API requests, empty where all is as it should be.
+
+use super::decision::{AppView, Decision, Protection, Slot, route_still_used};
+use super::warning::Warning;
+use crate::contract::Keys;
+use crate::facts::{AppFacts, ConfigMapFacts, Identity, IngressFacts, ObjectKey, ServiceFacts};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A request to the API that changes something.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Make a companion that is not there. Never more than a POST, so that an object of somebody else's under the
+    /// same name is an error and not a silent merge.
+    Create(Companion),
+    /// Set right what somebody changed in a companion of ours.
+    Repair(Repair),
+    /// Delete a companion of ours, in exactly the version that was seen.
+    Delete {
+        /// Kind of the companion.
+        kind: Kind,
+        /// Namespace and name.
+        key: ObjectKey,
+        /// The life and version to delete, and no other.
+        identity: Identity,
+    },
+    /// Take away status annotations that somebody else wrote: only the controller may say `Protected`.
+    ReclaimStatus {
+        /// The app's Ingress.
+        app: ObjectKey,
+        /// Its uid and version.
+        identity: Identity,
+        /// Keys of the annotations.
+        keys: Vec<String>,
+    },
+    /// Apply this set of annotations to the app's Ingress as ours; what was ours and is not in it goes.
+    Annotate(Annotate),
+}
+
+/// See [`Change::Annotate`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Annotate {
+    /// The app's Ingress.
+    pub app: ObjectKey,
+    /// Its uid, so that applying to a deleted Ingress fails instead of making a new one.
+    pub uid: String,
+    /// The only version to change, where the request takes protection away.
+    pub resource_version: Option<String>,
+    /// All annotations that are to be ours.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A companion as it is sent to the API.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Companion {
+    /// Route of the outpost path.
+    Ingress(Box<Ingress>),
+    /// Way to the outpost.
+    Service(Box<Service>),
+    /// Request headers of the auth check.
+    ConfigMap(Box<ConfigMap>),
+}
+
+impl Companion {
+    /// Namespace and name.
+    pub fn key(&self) -> ObjectKey {
+        match self {
+            Self::Ingress(object) => ObjectKey::of(&object.metadata),
+            Self::Service(object) => ObjectKey::of(&object.metadata),
+            Self::ConfigMap(object) => ObjectKey::of(&object.metadata),
+        }
+    }
+
+    /// What kind of object it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Ingress(_) => Kind::Ingress,
+            Self::Service(_) => Kind::Service,
+            Self::ConfigMap(_) => Kind::ConfigMap,
+        }
+    }
+}
+
+/// Kinds of companions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// `networking.k8s.io/v1` Ingress.
+    Ingress,
+    /// `v1` Service.
+    Service,
+    /// `v1` `ConfigMap`.
+    ConfigMap,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingress => "Ingress",
+            Self::Service => "Service",
+            Self::ConfigMap => "ConfigMap",
+        })
+    }
+}
+
+/// A JSON merge patch that sets a companion right and fails if the object is not the one that was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Repair {
+    /// Kind of the companion.
+    pub kind: Kind,
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// The patch.
+    pub patch: Value,
+}
+
+/// State of an app, as its `status` annotation says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// The route stands and the annotations are in.
+    Protected,
+    /// On its way.
+    Pending,
+    /// Someone has to change something first.
+    Refused,
+    /// The API rejects what the controller has to do.
+    Failing,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Protected => "Protected",
+            Self::Pending => "Pending",
+            Self::Refused => "Refused",
+            Self::Failing => "Failing",
+        })
+    }
+}
+
+/// State of an app with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The state.
+    pub state: State,
+    /// A stable `CamelCase` word for Events and logs.
+    pub reason: &'static str,
+    /// Why, and what to do; empty while protected.
+    pub message: String,
+}
+
+impl Status {
+    fn protected() -> Self {
+        Self {
+            state: State::Protected,
+            reason: "Protected",
+            message: String::new(),
+        }
+    }
+}
+
+/// What to do for one app.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AppPlan {
+    /// Requests in stages: those of one stage may go at once, the next stage only when all of them succeeded.
+    pub stages: Vec<Vec<Change>>,
+    /// The state that the last stage leaves; `None` where none is due.
+    pub status: Option<Status>,
+    /// What the admin should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// The requests that carry out `decision`. With `is_overdue`, a wait has been long enough to be told.
+pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue: bool) -> AppPlan {
+    let plan = match decision {
+        Decision::Leave => AppPlan::default(),
+        Decision::Unprotect => unprotect(view),
+        Decision::Protect(protection) => protect(view, protection, keys),
+        Decision::Refuse(refusal) => {
+            let (reason, message) = (refusal.reason(), refusal.to_string());
+            let mut plan = keep_with_status(
+                view,
+                keys,
+                Status {
+                    state: State::Refused,
+                    reason,
+                    message,
+                },
+            );
+            plan.stages.push(delete_unused_route(view, keys));
+            plan
+        }
+        Decision::Wait(waiting) if is_overdue => {
+            let (reason, message) = ("Waiting", waiting.to_string());
+            keep_with_status(
+                view,
+                keys,
+                Status {
+                    state: State::Pending,
+                    reason,
+                    message,
+                },
+            )
+        }
+        Decision::Wait(_) => AppPlan::default(),
+    };
+    AppPlan {
+        stages: plan
+            .stages
+            .into_iter()
+            .filter(|stage| !stage.is_empty())
+            .collect(),
+        ..plan
+    }
+}
+
+/// Tells of `status` and leaves whatever protects the app now as it is.
+pub fn keep_with_status(view: &AppView<'_>, keys: &Keys, status: Status) -> AppPlan {
+    let Some((ingress, app)) = view.ingress.and_then(|ingress| Some((ingress, ingress.app()?))) else {
+        return AppPlan::default();
+    };
+    let mut annotations = app.owned_annotations();
+    set_status(&mut annotations, keys, &status);
+    AppPlan {
+        stages: annotate(ingress, app, annotations, keys),
+        status: Some(status),
+        warnings: Vec::new(),
+    }
+}
+
+/// Companions first, then the annotations: an auth check whose route is missing is an outage, and on the route
+/// `host` nginx calls itself about a thousand times for one request.
+fn protect(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> AppPlan {
+    let Some((ingress, app)) = view.ingress.and_then(|ingress| Some((ingress, ingress.app()?))) else {
+        return AppPlan::default();
+    };
+    let wanted_ingress = protection.outpost_ingress.as_ref();
+    let companions = [
+        protection
+            .service
+            .as_ref()
+            .and_then(|wanted| service_change(view.service, wanted, keys)),
+        protection
+            .headers
+            .as_ref()
+            .and_then(|wanted| headers_change(view.headers, wanted)),
+        wanted_ingress.and_then(|wanted| ingress_change(view.outpost_ingress, wanted, keys)),
+    ];
+    let status = Status::protected();
+    let mut annotations = protection.annotations.clone();
+    set_status(&mut annotations, keys, &status);
+
+    let mut stages = vec![companions.into_iter().flatten().collect()];
+    stages.extend(annotate(ingress, app, annotations, keys));
+    if wanted_ingress.is_none() && view.lent_hosts.is_empty() {
+        stages.push(
+            view.outpost_ingress
+                .ours()
+                .map(delete_ingress)
+                .into_iter()
+                .collect(),
+        );
+    }
+    AppPlan {
+        stages,
+        status: Some(status),
+        warnings: protection.warnings.clone(),
+    }
+}
+
+/// The annotations first, then the route; what is shared follows when its last user is gone.
+fn unprotect(view: &AppView<'_>) -> AppPlan {
+    let mut plan = AppPlan::default();
+    if let Some((ingress, app)) = view.ingress.and_then(|ingress| Some((ingress, ingress.app()?)))
+        && !app.owned.is_empty()
+    {
+        plan.stages.push(vec![Change::Annotate(Annotate {
+            app: ingress.key.clone(),
+            uid: ingress.identity.uid.clone(),
+            resource_version: Some(ingress.identity.resource_version.clone()),
+            annotations: BTreeMap::new(),
+        })]);
+    }
+    if let Some(route) = view.outpost_ingress.ours() {
+        match route_still_used(view) {
+            Some(key) => plan
+                .warnings
+                .push(Warning::RouteStillUsed { key: key.to_owned() }),
+            None if view.lent_hosts.is_empty() => plan.stages.push(vec![delete_ingress(route)]),
+            None => {}
+        }
+    }
+    plan
+}
+
+/// A refused app that was never protected needs no route, and must not hold a host that others could have.
+fn delete_unused_route(view: &AppView<'_>, keys: &Keys) -> Vec<Change> {
+    let app = view.ingress.and_then(IngressFacts::app);
+    let is_protected = app.is_some_and(|app| app.owned.iter().any(|key| !keys.is_own(key)));
+    let is_in_use = is_protected || !view.lent_hosts.is_empty() || route_still_used(view).is_some();
+    let route = view.outpost_ingress.ours().filter(|_| !is_in_use);
+    route.map(delete_ingress).into_iter().collect()
+}
+
+fn delete_ingress(route: &IngressFacts) -> Change {
+    Change::Delete {
+        kind: Kind::Ingress,
+        key: route.key.clone(),
+        identity: route.identity.clone(),
+    }
+}
+
+fn set_status(annotations: &mut BTreeMap<String, String>, keys: &Keys, status: &Status) {
+    annotations.insert(keys.status.clone(), status.state.to_string());
+    if status.message.is_empty() {
+        annotations.remove(&keys.message);
+    } else {
+        annotations.insert(keys.message.clone(), status.message.clone());
+    }
+}
+
+/// The requests after which `wanted` are our annotations on the app's Ingress, none if they are already.
+fn annotate(
+    ingress: &IngressFacts,
+    app: &AppFacts,
+    wanted: BTreeMap<String, String>,
+    keys: &Keys,
+) -> Vec<Vec<Change>> {
+    let forged: Vec<String> = [&keys.status, &keys.message, &keys.headers_uid]
+        .into_iter()
+        .filter(|key| {
+            app.foreign_annotation(key)
+                .is_some_and(|found| wanted.get(*key).map(String::as_str) != Some(found))
+        })
+        .cloned()
+        .collect();
+    let is_set = wanted
+        .iter()
+        .all(|(key, value)| app.annotation(key) == Some(value));
+    let is_left_over = app.owned.iter().any(|key| !wanted.contains_key(key));
+    if is_set && !is_left_over && forged.is_empty() {
+        return Vec::new();
+    }
+    let apply = Change::Annotate(Annotate {
+        app: ingress.key.clone(),
+        uid: ingress.identity.uid.clone(),
+        resource_version: None,
+        annotations: wanted,
+    });
+    if forged.is_empty() {
+        return vec![vec![apply]];
+    }
+    let reclaim = Change::ReclaimStatus {
+        app: ingress.key.clone(),
+        identity: ingress.identity.clone(),
+        keys: forged,
+    };
+    vec![vec![reclaim], vec![apply]]
+}
+
+fn ingress_change(slot: Slot<&'_ IngressFacts>, wanted: &Ingress, keys: &Keys) -> Option<Change> {
+    let observed = match slot {
+        Slot::Foreign(_) => return None,
+        Slot::Vacant => return Some(Change::Create(Companion::Ingress(Box::new(wanted.clone())))),
+        Slot::Ours(observed) => observed,
+    };
+    let desired = IngressFacts::extract(wanted, keys).ok()?;
+    if observed.matches(&desired) {
+        return None;
+    }
+    let annotations = observed
+        .outpost_ingress()
+        .map(|facts| facts.annotations.keys())
+        .into_iter()
+        .flatten();
+    let mut patch = merge_patch(wanted, &observed.identity, annotations);
+    complete(&mut patch, "spec", &["ingressClassName", "tls", "defaultBackend"]);
+    complete(&mut patch, "metadata", &["ownerReferences"]);
+    Some(Change::Repair(Repair {
+        kind: Kind::Ingress,
+        key: observed.key.clone(),
+        patch,
+    }))
+}
+
+/// The change that makes the Service in `slot` as `wanted`, if one is due.
+pub fn service_change(slot: Slot<&'_ ServiceFacts>, wanted: &Service, keys: &Keys) -> Option<Change> {
+    let observed = match slot {
+        Slot::Foreign(_) => return None,
+        Slot::Vacant => return Some(Change::Create(Companion::Service(Box::new(wanted.clone())))),
+        Slot::Ours(observed) => observed,
+    };
+    if observed.matches(&ServiceFacts::extract(wanted, keys)) {
+        return None;
+    }
+    let mut patch = merge_patch(wanted, &observed.identity, []);
+    complete(&mut patch, "spec", &["selector", "clusterIP", "clusterIPs"]);
+    Some(Change::Repair(Repair {
+        kind: Kind::Service,
+        key: observed.key.clone(),
+        patch,
+    }))
+}
+
+/// The change that makes the `ConfigMap` in `slot` as `wanted`, if one is due.
+pub fn headers_change(slot: Slot<&'_ ConfigMapFacts>, wanted: &ConfigMap) -> Option<Change> {
+    let observed = match slot {
+        Slot::Foreign(_) => return None,
+        Slot::Vacant => return Some(Change::Create(Companion::ConfigMap(Box::new(wanted.clone())))),
+        Slot::Ours(observed) => observed,
+    };
+    if observed.matches(&ConfigMapFacts::extract(wanted)) {
+        return None;
+    }
+    let mut patch = merge_patch(wanted, &observed.identity, []);
+    let surplus: Vec<&str> = observed.data.keys().map(String::as_str).collect();
+    complete(&mut patch, "data", &surplus);
+    Some(Change::Repair(Repair {
+        kind: Kind::ConfigMap,
+        key: observed.key.clone(),
+        patch,
+    }))
+}
+
+/// Deletion of a shared companion that nobody needs any more.
+pub fn delete_shared(kind: Kind, key: &ObjectKey, identity: &Identity) -> Change {
+    Change::Delete {
+        kind,
+        key: key.clone(),
+        identity: identity.clone(),
+    }
+}
+
+/// A merge patch with all of `wanted`, conditioned on `identity`, and without those of `annotations` that `wanted`
+/// does not have.
+fn merge_patch<'a>(
+    wanted: &impl Serialize,
+    identity: &Identity,
+    annotations: impl IntoIterator<Item = &'a String>,
+) -> Value {
+    let mut patch = serde_json::to_value(wanted).unwrap_or_default();
+    let metadata = &mut patch["metadata"];
+    metadata["uid"] = json!(identity.uid);
+    metadata["resourceVersion"] = json!(identity.resource_version);
+    for key in annotations {
+        let wanted = metadata["annotations"].get(key).cloned();
+        metadata["annotations"][key] = wanted.unwrap_or(Value::Null);
+    }
+    patch
+}
+
+/// Adds `null`, which a merge patch takes for deletion, for those of `fields` that `patch[section]` does not have.
+fn complete(patch: &mut Value, section: &str, fields: &[&str]) {
+    if !patch[section].is_object() {
+        patch[section] = Value::Object(Map::new());
+    }
+    for field in fields {
+        if patch[section].get(field).is_none() {
+            patch[section][field] = Value::Null;
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The objects made beside an app's Ingress, as they are sent to the API.
+
+use super::outpost::Outpost;
+use super::request::Request;
+use crate::config::{AuthRoute, Scheme};
+use crate::contract::{
+    Keys, LEGACY_CLASS, MANAGED_BY, MANAGER, OUTPOST_PATH, PART_OF, PART_OF_VALUE, headers_name,
+    outpost_ingress_name, service_name,
+};
+use crate::facts::{ClassRef, Host, IngressFacts, ObjectKey};
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::networking::v1::{
+    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
+    IngressSpec, ServiceBackendPort,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use std::collections::BTreeMap;
+
+/// Keys for external-dns, old and new, that keep it from publishing the app's host a second time.
+const EXTERNAL_DNS: [&str; 2] = [
+    "external-dns.kubernetes.io/controller",
+    "external-dns.alpha.kubernetes.io/controller",
+];
+
+/// The Service in the app's namespace that leads to the outpost. Shared by the apps there, so it has no owner.
+pub fn service(namespace: &str, outpost: &Outpost, keys: &Keys) -> Service {
+    let port_name = match outpost.address.scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    };
+    Service {
+        metadata: metadata(
+            &service_key(namespace, &outpost.name),
+            labels([(keys.outpost.clone(), outpost.name.clone())]),
+        ),
+        spec: Some(ServiceSpec {
+            type_: Some("ExternalName".to_owned()),
+            external_name: Some(outpost.address.host.clone()),
+            ports: Some(vec![ServicePort {
+                name: Some(port_name.to_owned()),
+                port: i32::from(outpost.address.port),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// Namespace and name of [`service`].
+pub fn service_key(namespace: &str, outpost: &str) -> ObjectKey {
+    ObjectKey::new(namespace, service_name(outpost))
+}
+
+/// The `ConfigMap` of request headers for the auth check. Shared by the apps of the namespace, so it has no owner;
+/// immutable, because ingress-nginx would not notice a change.
+pub fn headers(namespace: &str, dialect: super::Dialect, auth_route: AuthRoute, keys: &Keys) -> ConfigMap {
+    let data = dialect.request_headers(auth_route);
+    ConfigMap {
+        metadata: metadata(
+            &headers_key(namespace, &data),
+            labels([(keys.auth_route.clone(), auth_route.to_string())]),
+        ),
+        data: Some(data),
+        immutable: Some(true),
+        ..ConfigMap::default()
+    }
+}
+
+/// Namespace and name of the `ConfigMap` with `data`.
+pub fn headers_key(namespace: &str, data: &BTreeMap<String, String>) -> ObjectKey {
+    ObjectKey::new(
+        namespace,
+        headers_name(data.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
+    )
+}
+
+/// Namespace and name of the outpost Ingress of the app `app`.
+pub fn outpost_ingress_key(app: &ObjectKey) -> ObjectKey {
+    ObjectKey::new(app.namespace.clone(), outpost_ingress_name(&app.name))
+}
+
+/// The Ingress that routes the outpost path on `hosts` of `app`. It takes from the app the class and nothing else:
+/// every other annotation either breaks the login or makes some other controller act twice.
+pub fn outpost_ingress(app: &IngressFacts, hosts: &[Host], request: &Request, keys: &Keys) -> Ingress {
+    let mut annotations = request.dialect.outpost_ingress_annotations(request);
+    annotations.insert(keys.app.clone(), app.key.name.to_string());
+    annotations.extend(EXTERNAL_DNS.map(|key| (key.to_owned(), "ignore".to_owned())));
+    let ingress_class_name = match &app.class {
+        ClassRef::Spec(name) => Some(name.clone()),
+        ClassRef::Annotation(name) => {
+            annotations.insert(LEGACY_CLASS.to_owned(), name.clone());
+            None
+        }
+        ClassRef::None => None,
+    };
+    Ingress {
+        metadata: ObjectMeta {
+            annotations: Some(annotations),
+            owner_references: owner(app),
+            ..metadata(
+                &outpost_ingress_key(&app.key),
+                labels([(keys.outpost.clone(), request.outpost.name.clone())]),
+            )
+        },
+        spec: Some(IngressSpec {
+            ingress_class_name,
+            rules: Some(hosts.iter().map(|host| rule(host, &request.outpost)).collect()),
+            ..IngressSpec::default()
+        }),
+        ..Ingress::default()
+    }
+}
+
+/// The owner that garbage collection follows; none for an app that was read from a file and has no uid yet.
+fn owner(app: &IngressFacts) -> Option<Vec<OwnerReference>> {
+    let owner = OwnerReference {
+        api_version: "networking.k8s.io/v1".to_owned(),
+        kind: "Ingress".to_owned(),
+        name: app.key.name.to_string(),
+        uid: app.identity.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    };
+    (!app.identity.uid.is_empty()).then(|| vec![owner])
+}
+
+/// `ImplementationSpecific`, not `Prefix`: several releases of ingress-nginx reject a dot in a `Prefix`, and a plain
+/// prefix also takes paths like `/outpost.goauthentik.iox`, which outposts let through, away from the app.
+fn rule(host: &Host, outpost: &Outpost) -> IngressRule {
+    let service = IngressServiceBackend {
+        name: service_name(&outpost.name),
+        port: Some(ServiceBackendPort {
+            number: Some(i32::from(outpost.address.port)),
+            name: None,
+        }),
+    };
+    IngressRule {
+        host: Some(host.to_string()),
+        http: Some(HTTPIngressRuleValue {
+            paths: vec![HTTPIngressPath {
+                path: Some(OUTPOST_PATH.to_owned()),
+                path_type: "ImplementationSpecific".to_owned(),
+                backend: IngressBackend {
+                    service: Some(service),
+                    resource: None,
+                },
+            }],
+        }),
+    }
+}
+
+fn labels(own: [(String, String); 1]) -> BTreeMap<String, String> {
+    let fixed = [(MANAGED_BY, MANAGER), (PART_OF, PART_OF_VALUE)];
+    fixed
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .chain(own)
+        .collect()
+}
+
+fn metadata(key: &ObjectKey, labels: BTreeMap<String, String>) -> ObjectMeta {
+    ObjectMeta {
+        namespace: Some(key.namespace.to_string()),
+        name: Some(key.name.to_string()),
+        labels: Some(labels),
+        ..ObjectMeta::default()
+    }
+}

@@ -1,0 +1,342 @@
+//! What becomes of one app, given what the rest of the cluster holds.
+
+use super::Dialect;
+use super::companions;
+use super::refusal::Refusal;
+use super::request::{Request, Unresolved};
+use super::waiting::Waiting;
+use super::warning::Warning;
+use crate::config::Settings;
+use crate::contract::OUTPOST_PATH;
+use crate::facts::{AppFacts, ConfigMapFacts, Host, IngressFacts, ObjectKey, OptIn, ServiceFacts};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use std::collections::BTreeMap;
+
+/// What stands under a name that a companion would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot<T> {
+    /// Nothing.
+    Vacant,
+    /// An object that this controller made.
+    Ours(T),
+    /// Somebody else's, never to be changed or deleted.
+    Foreign(T),
+}
+
+impl<T> Slot<T> {
+    /// The object, where it is ours.
+    pub fn ours(self) -> Option<T> {
+        match self {
+            Self::Ours(object) => Some(object),
+            _ => None,
+        }
+    }
+}
+
+/// Who provides the outpost route on a host of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostHolder {
+    /// The app itself.
+    App,
+    /// Another app of the same class and outpost that is older.
+    Other {
+        /// Ingress of that app.
+        app: ObjectKey,
+        /// Whether its route stands.
+        is_ready: bool,
+    },
+    /// An Ingress that this controller did not make.
+    Foreign {
+        /// That Ingress.
+        ingress: ObjectKey,
+        /// The path that it routes.
+        path: String,
+        /// The known outpost that the whole path leads to, or else where it leads.
+        leads_to: Result<String, String>,
+    },
+}
+
+/// Everything that bears on one app.
+#[derive(Clone, Debug)]
+pub struct AppView<'a> {
+    /// The app's Ingress; `None` when there is none under this name.
+    pub ingress: Option<&'a IngressFacts>,
+    /// What it asks for; `None` unless it is opted in.
+    pub request: Option<&'a Result<Request, Unresolved>>,
+    /// An older app with another outpost on one of the hosts: host, that app, its outpost.
+    pub conflict: Option<(Host, ObjectKey, String)>,
+    /// For each host of the request, who provides the route.
+    pub holders: Vec<(Host, HostHolder)>,
+    /// Hosts that the app's outpost Ingress still serves for other apps, whose own route is yet to come.
+    pub lent_hosts: Vec<Host>,
+    /// Other Ingresses of the class on the app's hosts that do not ask for protection.
+    pub open_neighbours: Vec<(Host, ObjectKey)>,
+    /// A regular expression on another Ingress that takes the outpost path: Ingress, host, path.
+    pub swallowed_by: Option<(ObjectKey, Option<Host>, String)>,
+    /// What stands under the name of the app's outpost Ingress.
+    pub outpost_ingress: Slot<&'a IngressFacts>,
+    /// What stands under the name of the namespace's Service for the outpost.
+    pub service: Slot<&'a ServiceFacts>,
+    /// What stands under the name of the namespace's `ConfigMap` of request headers.
+    pub headers: Slot<&'a ConfigMapFacts>,
+    /// Whether the ingress controller looked for that `ConfigMap` while it was missing.
+    pub headers_were_missed: bool,
+}
+
+/// What becomes of an app.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// Nothing to do with us, or on its way out by garbage collection.
+    Leave,
+    /// Nothing of ours may stay.
+    Unprotect,
+    /// It cannot be protected until someone changes something. What protects it now stays.
+    Refuse(Refusal),
+    /// It will be protected when something else has happened.
+    Wait(Waiting),
+    /// It is to be protected like this.
+    Protect(Box<Protection>),
+}
+
+/// The objects and annotations that protect an app.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Protection {
+    /// Name of the outpost.
+    pub outpost: String,
+    /// Service to the outpost; `None` where the routes of others serve all hosts or a hand-made one does.
+    pub service: Option<Service>,
+    /// Request headers; `None` where a hand-made `ConfigMap` of the same content stands.
+    pub headers: Option<ConfigMap>,
+    /// Outpost route; `None` where the routes of others serve all hosts.
+    pub outpost_ingress: Option<Ingress>,
+    /// Annotations of the data plane on the app's Ingress.
+    pub annotations: BTreeMap<String, String>,
+    /// What the admin should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Decides what becomes of the app in `view`.
+pub fn decide(view: &AppView<'_>, settings: &Settings) -> Decision {
+    let Some(ingress) = view.ingress else {
+        return Decision::Unprotect;
+    };
+    if ingress.deleting {
+        return Decision::Leave;
+    }
+    let Some(app) = ingress.app().filter(|app| app.opt_in != OptIn::Off) else {
+        return Decision::Unprotect;
+    };
+    let request = match view.request {
+        Some(Ok(request)) => request,
+        Some(Err(Unresolved::Refused(refusal))) => return Decision::Refuse(refusal.clone()),
+        Some(Err(Unresolved::Waiting(waiting))) => return Decision::Wait(waiting.clone()),
+        None => return Decision::Leave,
+    };
+    match protection(view, ingress, app, request, settings) {
+        Ok(protection) => Decision::Protect(Box::new(protection)),
+        Err(Unresolved::Refused(refusal)) => Decision::Refuse(refusal),
+        Err(Unresolved::Waiting(waiting)) => Decision::Wait(waiting),
+    }
+}
+
+fn protection(
+    view: &AppView<'_>,
+    ingress: &IngressFacts,
+    app: &AppFacts,
+    request: &Request,
+    settings: &Settings,
+) -> Result<Protection, Unresolved> {
+    let keys = &settings.keys;
+    let namespace = &ingress.key.namespace;
+    let own_hosts = own_hosts(view, request, settings)?;
+    let headers = companions::headers(namespace, request.dialect, request.auth_route, keys);
+    let headers_key = ObjectKey::of(&headers.metadata);
+
+    let mut annotations = request.dialect.annotations(app, request, &headers_key);
+    for (key, wanted) in &annotations {
+        if let Some(found) = app.foreign_annotation(key).filter(|found| found != wanted) {
+            let (key, found, wanted) = (key.clone(), found.to_owned(), wanted.clone());
+            return Err(Refusal::OwnAnnotation {
+                key,
+                found,
+                wanted,
+                opt_in: keys.opt_in.clone(),
+            }
+            .into());
+        }
+    }
+    if let Some(uid) = headers_uid(view, app, settings) {
+        annotations.insert(keys.headers_uid.clone(), uid);
+    }
+
+    let mut protection = Protection {
+        outpost: request.outpost.name.clone(),
+        service: None,
+        headers: headers_if_needed(view, headers)?,
+        outpost_ingress: None,
+        annotations,
+        warnings: warnings(view, app, request),
+    };
+    if !own_hosts.is_empty() {
+        if let Slot::Foreign(taken) = view.outpost_ingress {
+            return Err(Refusal::IngressNameTaken {
+                name: taken.key.clone(),
+            }
+            .into());
+        }
+        protection.service = service_if_needed(view, companions::service(namespace, &request.outpost, keys))?;
+        let lent = view.lent_hosts.iter().filter(|host| !own_hosts.contains(host));
+        let hosts: Vec<Host> = own_hosts.iter().chain(lent).cloned().collect();
+        protection.outpost_ingress = Some(companions::outpost_ingress(ingress, &hosts, request, keys));
+    }
+    Ok(protection)
+}
+
+/// The hosts whose route this app has to provide.
+fn own_hosts(view: &AppView<'_>, request: &Request, settings: &Settings) -> Result<Vec<Host>, Unresolved> {
+    if let Some((host, holder, theirs)) = view.conflict.clone() {
+        let key = settings.keys.outpost.clone();
+        return Err(Refusal::OtherOutpostOnHost {
+            host,
+            holder,
+            theirs,
+            key,
+        }
+        .into());
+    }
+    if let Some((ingress, host, path)) = view.swallowed_by.clone() {
+        return Err(Refusal::SwallowedPath { ingress, host, path }.into());
+    }
+    let mut own = Vec::new();
+    let mut waiting = None;
+    for (host, holder) in &view.holders {
+        match holder {
+            HostHolder::App => own.push(host.clone()),
+            HostHolder::Other { is_ready: true, .. } => {}
+            HostHolder::Other { app, .. } => {
+                waiting = waiting.or(Some(Waiting::ForRoute {
+                    host: host.clone(),
+                    holder: app.clone(),
+                }));
+            }
+            HostHolder::Foreign {
+                leads_to: Ok(outpost),
+                ..
+            } if *outpost == request.outpost.name => {}
+            HostHolder::Foreign {
+                ingress,
+                path,
+                leads_to,
+            } => {
+                let found = match leads_to {
+                    Ok(other) => format!("it leads to the outpost {other:?}"),
+                    Err(elsewhere) => elsewhere.clone(),
+                };
+                let (host, ingress, path) = (host.clone(), ingress.clone(), path.clone());
+                let outpost = request.outpost.name.clone();
+                return Err(Refusal::ForeignRoute {
+                    host,
+                    ingress,
+                    path,
+                    outpost,
+                    found,
+                }
+                .into());
+            }
+        }
+    }
+    waiting.map_or(Ok(own), |waiting| Err(waiting.into()))
+}
+
+/// A hand-made Service of the right content is used and left alone.
+fn service_if_needed(view: &AppView<'_>, service: Service) -> Result<Option<Service>, Refusal> {
+    let Slot::Foreign(found) = view.service else {
+        return Ok(Some(service));
+    };
+    let wanted = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.external_name.clone())
+        .unwrap_or_default();
+    if found.external_name.as_ref() == Some(&wanted) {
+        return Ok(None);
+    }
+    let leads_to = found
+        .external_name
+        .clone()
+        .unwrap_or_else(|| "Pods of its own".to_owned());
+    Err(Refusal::ServiceNameTaken {
+        name: found.key.clone(),
+        wanted,
+        found: leads_to,
+    })
+}
+
+/// A hand-made `ConfigMap` of the right content is used and left alone.
+fn headers_if_needed(view: &AppView<'_>, headers: ConfigMap) -> Result<Option<ConfigMap>, Refusal> {
+    match view.headers {
+        Slot::Foreign(found) if headers.data.as_ref() == Some(&found.data) => Ok(None),
+        Slot::Foreign(found) => Err(Refusal::HeadersNameTaken {
+            name: found.key.clone(),
+        }),
+        _ => Ok(Some(headers)),
+    }
+}
+
+/// The uid of the `ConfigMap` of headers, where the ingress controller has to be made to read it again; once
+/// written it stays, since taking it away would be one more reload for nothing.
+fn headers_uid(view: &AppView<'_>, app: &AppFacts, settings: &Settings) -> Option<String> {
+    let written = app.annotation(&settings.keys.headers_uid).map(str::to_owned);
+    let current = view.headers.ours().map(|headers| headers.identity.uid.clone());
+    if view.headers_were_missed {
+        current.or(written)
+    } else {
+        written
+    }
+}
+
+fn warnings(view: &AppView<'_>, app: &AppFacts, request: &Request) -> Vec<Warning> {
+    let mut warnings = request.dialect.warnings(app);
+    if app.has_hostless_rule {
+        warnings.push(Warning::HostlessRule);
+    }
+    if app.has_default_backend {
+        warnings.push(Warning::DefaultBackend);
+    }
+    let wildcards = request.hosts.iter().filter(|host| host.is_wildcard());
+    warnings.extend(wildcards.map(|host| Warning::WildcardHost { host: host.clone() }));
+    let neighbours = view.open_neighbours.iter().cloned();
+    warnings.extend(neighbours.map(|(host, ingress)| Warning::OpenNeighbour { host, ingress }));
+    warnings.extend(view.holders.iter().filter_map(|(host, holder)| match holder {
+        HostHolder::App => None,
+        HostHolder::Other { app, .. } => Some(Warning::RouteOfOtherApp {
+            host: host.clone(),
+            holder: app.clone(),
+        }),
+        HostHolder::Foreign { ingress, .. } => Some(Warning::ForeignRoute {
+            host: host.clone(),
+            ingress: ingress.clone(),
+        }),
+    }));
+    warnings
+}
+
+/// The annotation by which the app's Ingress would still call its outpost route after all of ours is taken out.
+///
+/// Taking the route away then would be an outage, and on the route `host` a storm of nginx calling itself.
+pub(super) fn route_still_used(view: &AppView<'_>) -> Option<&'static str> {
+    let app = view.ingress?.app()?;
+    let mut using = Dialect::ALL
+        .into_iter()
+        .filter_map(|dialect| dialect.annotation_using_route(app));
+    using.find(|key| app.foreign_annotation(key).is_some())
+}
+
+/// Describes where a rule at or below the outpost path leads, for messages.
+pub fn describe_backend(service: Option<&str>) -> String {
+    match service {
+        Some(service) => format!("it leads to Service {service}, which is no known outpost"),
+        None => format!("{OUTPOST_PATH} there does not lead to a Service"),
+    }
+}

@@ -1,0 +1,80 @@
+//! What an admin should know about an app that is protected all the same.
+
+use crate::facts::{Host, ObjectKey};
+use thiserror::Error;
+
+/// A catch in the protection of an app, or something of somebody else's that it relies on.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(
+    missing_docs,
+    reason = "each variant's message says what it and its fields mean"
+)]
+pub enum Warning {
+    #[error(
+        "Ingress {ingress} serves {host} as well and does not ask for protection: its paths stay open. Put the annotation \
+         on it too, unless that is meant"
+    )]
+    OpenNeighbour { host: Host, ingress: ObjectKey },
+
+    #[error(
+        "the wildcard host {host} needs a provider of the type \"Forward auth (domain level)\" in authentik"
+    )]
+    WildcardHost { host: Host },
+
+    #[error(
+        "a rule without a host is protected, but there is no login route for the hosts that only it serves"
+    )]
+    HostlessRule,
+
+    #[error("spec.defaultBackend is reached without login: remove it unless that is meant")]
+    DefaultBackend,
+
+    #[error(
+        "annotation {key} is \"any\": whoever passes one of the other checks (allow list, basic auth) needs no login"
+    )]
+    SatisfyAny { key: String },
+
+    #[error("annotation {key} redirects before the login")]
+    Redirect { key: String },
+
+    #[error(
+        "annotation {key} lists 401, so visitors see an error page instead of the login: take 401 out of it"
+    )]
+    InterceptsLogin { key: String },
+
+    #[error("the login route of {host} is that of app {holder}, which claimed the host first")]
+    RouteOfOtherApp { host: Host, holder: ObjectKey },
+
+    #[error(
+        "the login route of {host} is that of Ingress {ingress}, which this controller neither made nor changes"
+    )]
+    ForeignRoute { host: Host, ingress: ObjectKey },
+
+    #[error(
+        "after the opt-out annotation {key} still points to the outpost and is not this controller's: its login route stays until you remove it"
+    )]
+    RouteStillUsed { key: String },
+}
+
+impl Warning {
+    /// A stable name in `CamelCase`, for Events, logs and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::OpenNeighbour { .. } => "OpenNeighbour",
+            Self::WildcardHost { .. } => "WildcardHost",
+            Self::HostlessRule => "HostlessRule",
+            Self::DefaultBackend => "DefaultBackend",
+            Self::SatisfyAny { .. } => "SatisfyAny",
+            Self::Redirect { .. } => "Redirect",
+            Self::InterceptsLogin { .. } => "InterceptsLogin",
+            Self::RouteOfOtherApp { .. } => "RouteOfOtherApp",
+            Self::ForeignRoute { .. } => "ForeignRoute",
+            Self::RouteStillUsed { .. } => "RouteStillUsed",
+        }
+    }
+
+    /// Whether someone should act; the others only tell where a route comes from.
+    pub fn is_serious(&self) -> bool {
+        !matches!(self, Self::RouteOfOtherApp { .. } | Self::ForeignRoute { .. })
+    }
+}

@@ -1,0 +1,49 @@
+//! Real parts for the tests of `ingress-sso`: a Kubernetes control plane, kubectl, the controller itself.
+//!
+//! A test of a controller against a fake API server tests the fake. This crate runs the real servers
+//! instead, as child processes without root, without containers and without a cluster, ready in about two
+//! seconds.
+//!
+//! | module            | its one idea                                                                  |
+//! |-------------------|-------------------------------------------------------------------------------|
+//! | [`control_plane`] | etcd, kube-apiserver and kube-controller-manager as one value                 |
+//! | [`controller`]    | the real `ingress-sso run` as a process: kill it, stop it, read its log       |
+//! | [`writes`]        | what was written, counted by the API server and not by those who write        |
+//! | [`builders`]      | Ingresses, Services and others in one line                                    |
+//! | [`wait`]          | waiting for a state, with an error that says what was seen instead            |
+//! | [`kubectl`]       | the real kubectl                                                              |
+//! | [`guard`]         | no child process and no temporary file outlives a test, however it ends       |
+//! | [`process`]       | a child process under a guard, with its log                                   |
+//! | [`assets`]        | where the three servers come from: given, or built once                       |
+//! | [`cache`]         | what is made once a machine: built or installed under a lock                  |
+//! | [`http`]          | one GET without a client library                                              |
+//! | [`port`]          | ports that are free, and stay so over a restart                               |
+//!
+//! ```no_run
+//! use ingress_sso_testbed::{builders::ingress, control_plane::ControlPlane};
+//! use kube::{Api, api::PostParams};
+//!
+//! # async fn example() -> anyhow::Result<()> {
+//! let plane = ControlPlane::shared().await?;
+//! let ingresses = Api::namespaced(plane.client()?, "default");
+//! ingresses.create(&PostParams::default(), &ingress("default", "app").host("app.example.com").build()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Environment: `KUBEBUILDER_ASSETS` names a directory with the three servers (see [`assets`]);
+//! `XDG_CACHE_HOME` moves the cache (see [`cache`]); `INGRESS_SSO_TESTBED_KEEP`, set to anything, keeps the
+//! temporary directories with all logs (see [`guard`]).
+
+pub mod assets;
+pub mod builders;
+pub mod cache;
+pub mod control_plane;
+pub mod controller;
+pub mod guard;
+pub mod http;
+pub mod kubectl;
+pub mod port;
+pub mod process;
+pub mod wait;
+pub mod writes;
