@@ -49,12 +49,7 @@ pub struct PlanArgs {
     classes: Vec<String>,
 
     /// How ingress-nginx reaches the outpost, unless the app says: host (through the app's own host) or direct.
-    #[arg(
-        long,
-        env = "INGRESS_SSO_AUTH_ROUTE",
-        default_value = "host",
-        value_name = "host|direct"
-    )]
+    #[arg(long, env = "INGRESS_SSO_AUTH_ROUTE", default_value = "host", value_name = "host|direct")]
     auth_route: String,
 
     /// ingress-nginx answers 400 to paths with dot segments (see the README), so rewrite-target is safe to protect.
@@ -62,12 +57,7 @@ pub struct PlanArgs {
     nginx_rejects_dot_segments: bool,
 
     /// DNS domain of the cluster.
-    #[arg(
-        long,
-        env = "INGRESS_SSO_CLUSTER_DOMAIN",
-        default_value = "cluster.local",
-        value_name = "DOMAIN"
-    )]
+    #[arg(long, env = "INGRESS_SSO_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
     cluster_domain: String,
 }
 
@@ -107,12 +97,7 @@ pub struct RunArgs {
     pub concurrency: u16,
 
     /// Address for /healthz and /readyz.
-    #[arg(
-        long,
-        env = "INGRESS_SSO_LISTEN",
-        default_value = "0.0.0.0:8080",
-        value_name = "IP:PORT"
-    )]
+    #[arg(long, env = "INGRESS_SSO_LISTEN", default_value = "0.0.0.0:8080", value_name = "IP:PORT")]
     pub listen: SocketAddr,
 
     /// How log lines look. RUST_LOG says how many, such as ingress_sso=debug.

@@ -129,9 +129,7 @@ impl FromStr for Address {
             ));
         }
         if host.ends_with(".svc") {
-            return Err(format!(
-                "its host {host:?} lacks the cluster's domain; write {host}.cluster.local"
-            ));
+            return Err(format!("its host {host:?} lacks the cluster's domain; write {host}.cluster.local"));
         }
         let port = url.port_or_known_default().unwrap_or(9000);
         Ok(Self { scheme, host, port })
@@ -211,11 +209,8 @@ impl Settings {
             .iter()
             .map(|text| named("--outpost", text, outpost))
             .collect::<Result<Vec<_>, _>>()?;
-        let classes = raw
-            .classes
-            .iter()
-            .map(|text| named("--class", text, class))
-            .collect::<Result<Vec<_>, _>>()?;
+        let classes =
+            raw.classes.iter().map(|text| named("--class", text, class)).collect::<Result<Vec<_>, _>>()?;
         let outposts = without_repetition("--outpost", outposts)?;
         let default_outpost = raw.default_outpost.map(str::to_owned);
         if let Some(name) = default_outpost.as_ref().filter(|name| !is_dns_label(name)) {
@@ -251,20 +246,12 @@ impl Scope {
             let remedy = "a namespace's name is a DNS label: a-z, 0-9 and dashes, at most 63".to_owned();
             return Err(invalid(flag, bad, remedy));
         }
-        Ok(if names.is_empty() {
-            Self::Cluster
-        } else {
-            Self::Namespaces(names.iter().cloned().collect())
-        })
+        Ok(if names.is_empty() { Self::Cluster } else { Self::Namespaces(names.iter().cloned().collect()) })
     }
 }
 
 fn invalid(flag: &'static str, value: &str, remedy: String) -> InvalidSetting {
-    InvalidSetting {
-        flag,
-        value: value.to_owned(),
-        remedy,
-    }
+    InvalidSetting { flag, value: value.to_owned(), remedy }
 }
 
 fn parse<T: FromStr<Err = String>>(flag: &'static str, text: &str) -> Result<T, InvalidSetting> {
@@ -286,9 +273,7 @@ fn named<T>(
 
 fn outpost(name: &str, url: &str) -> Result<Address, String> {
     if !is_dns_label(name) {
-        return Err(format!(
-            "the name {name:?} is not a DNS label: a-z, 0-9 and dashes, at most 63"
-        ));
+        return Err(format!("the name {name:?} is not a DNS label: a-z, 0-9 and dashes, at most 63"));
     }
     url.parse()
 }
@@ -336,11 +321,7 @@ mod tests {
     #[test]
     fn good_settings_are_read() {
         let outposts = [OUTPOST.to_owned(), "b=https://b.example.com".to_owned()];
-        let settings = Settings::validate(&RawSettings {
-            outposts: &outposts,
-            ..raw()
-        })
-        .unwrap();
+        let settings = Settings::validate(&RawSettings { outposts: &outposts, ..raw() }).unwrap();
         assert_eq!(
             settings.outposts["proxy-outpost"].to_string(),
             "http://ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local:9000"
@@ -353,44 +334,23 @@ mod tests {
         type Case = (RawSettings<'static>, &'static str);
         fn outposts(list: &'static [&'static str]) -> RawSettings<'static> {
             let list: Vec<String> = list.iter().map(ToString::to_string).collect();
-            RawSettings {
-                outposts: list.leak(),
-                ..raw()
-            }
+            RawSettings { outposts: list.leak(), ..raw() }
         }
         fn classes(text: &str) -> RawSettings<'static> {
-            RawSettings {
-                classes: vec![text.to_owned()].leak(),
-                ..raw()
-            }
+            RawSettings { classes: vec![text.to_owned()].leak(), ..raw() }
         }
         let cases: Vec<Case> = vec![
             (
-                RawSettings {
-                    annotation_prefix: "Sso",
-                    ..raw()
-                },
+                RawSettings { annotation_prefix: "Sso", ..raw() },
                 r#"--annotation-prefix "Sso": use a DNS domain"#,
             ),
+            (RawSettings { auth_route: "both", ..raw() }, r#"--auth-route "both": use host or direct"#),
             (
-                RawSettings {
-                    auth_route: "both",
-                    ..raw()
-                },
-                r#"--auth-route "both": use host or direct"#,
-            ),
-            (
-                RawSettings {
-                    cluster_domain: "a b",
-                    ..raw()
-                },
+                RawSettings { cluster_domain: "a b", ..raw() },
                 r#"--cluster-domain "a b": it is not a DNS domain"#,
             ),
             (
-                RawSettings {
-                    default_outpost: Some("A"),
-                    ..raw()
-                },
+                RawSettings { default_outpost: Some("A"), ..raw() },
                 r#"--default-outpost "A": an outpost's name"#,
             ),
             (outposts(&["x"]), r#"--outpost "x": it has no equals sign"#),
@@ -401,18 +361,9 @@ mod tests {
             (outposts(&["x=http://u:p@a.b"]), "user name or password"),
             (outposts(&["x=http://10.0.0.1:9000"]), "its host is an IP address"),
             (outposts(&["x=http://[::1]:9000"]), "its host is an IP address"),
-            (
-                outposts(&["x=http://localhost:9000"]),
-                "not a fully qualified DNS name",
-            ),
-            (
-                outposts(&["x=http://svc.ns.svc:9000"]),
-                "write svc.ns.svc.cluster.local",
-            ),
-            (
-                outposts(&["x=http://a.b", "x=http://c.d"]),
-                r#"--outpost "x": it is given twice"#,
-            ),
+            (outposts(&["x=http://localhost:9000"]), "not a fully qualified DNS name"),
+            (outposts(&["x=http://svc.ns.svc:9000"]), "write svc.ns.svc.cluster.local"),
+            (outposts(&["x=http://a.b", "x=http://c.d"]), r#"--outpost "x": it is given twice"#),
             (classes("nginx=apache"), "the dialects are nginx"),
         ];
         for (raw, expected) in cases {

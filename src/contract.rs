@@ -38,7 +38,7 @@ pub const DISCOVERED_NAME: &str = "goauthentik.io/outpost-name";
 pub const EMBEDDED_OUTPOST: &str = "authentik-embedded-outpost";
 
 /// Longest name of an Ingress or a ConfigMap: a DNS subdomain.
-const MAX_SUBDOMAIN: usize = 253;
+pub const MAX_SUBDOMAIN: usize = 253;
 
 /// Longest name of a Service and longest value of a label: a DNS label.
 const MAX_LABEL: usize = 63;
@@ -87,8 +87,7 @@ impl Keys {
 
     /// Whether `key` lies under the configured prefix.
     pub fn is_own(&self, key: &str) -> bool {
-        key.strip_prefix(&self.prefix)
-            .is_some_and(|rest| rest.starts_with('/'))
+        key.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -98,9 +97,17 @@ impl Default for Keys {
     }
 }
 
+/// What follows the app's name in the name of its outpost Ingress.
+const OUTPOST_INGRESS_SUFFIX: &str = "-outpost-path";
+
 /// Name of the Ingress that routes the outpost path for the app Ingress `app`.
 pub fn outpost_ingress_name(app: &str) -> String {
-    bounded(app, "-outpost-path", MAX_SUBDOMAIN)
+    bounded(app, OUTPOST_INGRESS_SUFFIX, MAX_SUBDOMAIN)
+}
+
+/// The app in the name of an outpost Ingress, unless the name was too long to hold it.
+pub fn app_named_in(outpost_ingress: &str) -> Option<&str> {
+    outpost_ingress.strip_suffix(OUTPOST_INGRESS_SUFFIX)
 }
 
 /// Name of the `ExternalName` Service that leads to `outpost`.

@@ -13,10 +13,7 @@ use thiserror::Error;
 
 /// Why a subcommand cannot do its work at all.
 #[derive(Debug, Error)]
-#[allow(
-    missing_docs,
-    reason = "each variant's message says what it and its fields mean"
-)]
+#[allow(missing_docs, reason = "each variant's message says what it and its fields mean")]
 pub enum CommandError {
     #[error("{0}")]
     Setting(#[from] InvalidSetting),
@@ -28,10 +25,7 @@ pub enum CommandError {
     NoCluster(kube::Error),
 
     #[error("--listen {address}: {error}; choose a free address of this machine")]
-    Listen {
-        address: SocketAddr,
-        error: std::io::Error,
-    },
+    Listen { address: SocketAddr, error: std::io::Error },
 
     #[error("cannot start: {0}")]
     Start(std::io::Error),
@@ -40,9 +34,5 @@ pub enum CommandError {
     Read { path: PathBuf, error: std::io::Error },
 
     #[error("--file {}, document {number}: {error}", .path.display())]
-    Yaml {
-        path: PathBuf,
-        number: usize,
-        error: String,
-    },
+    Yaml { path: PathBuf, number: usize, error: String },
 }

@@ -20,17 +20,9 @@ use std::sync::Arc;
 /// Reads the file, prints the result, explains refusals on standard error. The exit code is 1 if there are any.
 pub fn render(args: &RenderArgs) -> Result<ExitCode, CommandError> {
     let settings = args.plan.settings()?;
-    let text = read(&args.file).map_err(|error| CommandError::Read {
-        path: args.file.clone(),
-        error,
-    })?;
-    let rendered = render_text(&text, settings, args.namespace.as_deref()).map_err(|(number, error)| {
-        CommandError::Yaml {
-            path: args.file.clone(),
-            number,
-            error,
-        }
-    })?;
+    let text = read(&args.file).map_err(|error| CommandError::Read { path: args.file.clone(), error })?;
+    let rendered = render_text(&text, settings, args.namespace.as_deref())
+        .map_err(|(number, error)| CommandError::Yaml { path: args.file.clone(), number, error })?;
     // A reader that hangs up early, such as `head`, has seen what it wanted.
     let _ = std::io::stdout().write_all(rendered.yaml.as_bytes());
     for problem in &rendered.problems {
@@ -96,25 +88,16 @@ pub fn render_text(
     for source in Source::ALL {
         index.complete(source);
     }
-    let apps: Vec<&ObjectKey> = documents
-        .iter()
-        .filter_map(|document| document.ingress.as_ref())
-        .collect();
+    let apps: Vec<&ObjectKey> = documents.iter().filter_map(|document| document.ingress.as_ref()).collect();
     learn_routes(&mut index, &settings, &apps);
-    let mut output = Output {
-        yaml: String::new(),
-        printed: HashSet::new(),
-    };
+    let mut output = Output { yaml: String::new(), printed: HashSet::new() };
     for document in &documents {
         match &document.ingress {
             Some(key) => output.ingress(&index, document, key, &mut problems),
             None => output.raw(document.text),
         }
     }
-    Ok(Rendered {
-        yaml: output.yaml,
-        problems,
-    })
+    Ok(Rendered { yaml: output.yaml, problems })
 }
 
 /// A `kind: List` stands for its items.
@@ -136,11 +119,8 @@ fn learn<'a>(
     namespace: Option<&str>,
     problems: &mut Vec<Problem>,
 ) -> Result<Document<'a>, String> {
-    let kind = format!(
-        "{} {}",
-        value["apiVersion"].as_str().unwrap_or(""),
-        value["kind"].as_str().unwrap_or("")
-    );
+    let kind =
+        format!("{} {}", value["apiVersion"].as_str().unwrap_or(""), value["kind"].as_str().unwrap_or(""));
     let mut ingress = None;
     match kind.as_str() {
         "networking.k8s.io/v1 Ingress" => {
@@ -154,10 +134,7 @@ fn learn<'a>(
                 }
                 Err(error) if asks(&value, settings) => {
                     let name = value["metadata"]["name"].as_str().unwrap_or("?");
-                    problems.push(Problem {
-                        is_refusal: true,
-                        text: format!("Ingress {name}: {error}"),
-                    });
+                    problems.push(Problem { is_refusal: true, text: format!("Ingress {name}: {error}") });
                 }
                 Err(_) => {}
             }
@@ -176,11 +153,7 @@ fn learn<'a>(
         }
         _ => {}
     }
-    Ok(Document {
-        text: text.unwrap_or_default(),
-        value,
-        ingress,
-    })
+    Ok(Document { text: text.unwrap_or_default(), value, ingress })
 }
 
 /// Puts the routes that are going to be made into the index: other apps on the same hosts rely on them.
@@ -189,9 +162,7 @@ fn learn_routes(index: &mut Index, settings: &Settings, apps: &[&ObjectKey]) {
         let Decision::Protect(protection) = decide(&index.view(app), settings) else {
             continue;
         };
-        let route = protection
-            .outpost_ingress
-            .map(|route| IngressFacts::extract(&route, &settings.keys));
+        let route = protection.outpost_ingress.map(|route| IngressFacts::extract(&route, &settings.keys));
         if let Some(Ok(facts)) = route {
             index.observe_ingress(facts);
         }
@@ -230,10 +201,7 @@ impl Output {
     ) {
         let view = index.view(key);
         let mut explain = |is_refusal, text: String| {
-            problems.push(Problem {
-                is_refusal,
-                text: format!("Ingress {key}: {text}"),
-            });
+            problems.push(Problem { is_refusal, text: format!("Ingress {key}: {text}") });
         };
         let protection = match decide(&view, index.settings()) {
             Decision::Protect(protection) => protection,
@@ -259,11 +227,7 @@ impl Output {
     }
 
     fn pass(&mut self, document: &Document<'_>) {
-        if document.text.is_empty() {
-            self.value(&document.value)
-        } else {
-            self.raw(document.text)
-        }
+        if document.text.is_empty() { self.value(&document.value) } else { self.raw(document.text) }
     }
 
     fn companions(&mut self, protection: &Protection) {
@@ -309,10 +273,7 @@ fn documents_of(text: &str) -> Vec<&str> {
     }
     documents.push(&text[start..]);
     let has_content = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
-    documents
-        .into_iter()
-        .filter(|document| document.lines().any(has_content))
-        .collect()
+    documents.into_iter().filter(|document| document.lines().any(has_content)).collect()
 }
 
 fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {

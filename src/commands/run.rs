@@ -16,23 +16,16 @@ pub fn run(args: &RunArgs) -> Result<(), CommandError> {
     let settings = args.plan.settings()?;
     let (scope, outpost_scope) = args.scopes()?;
     telemetry::start_logging(args.log_format);
-    let options = Options {
-        scope,
-        outpost_scope,
-        concurrency: usize::from(args.concurrency),
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(CommandError::Start)?;
+    let options = Options { scope, outpost_scope, concurrency: usize::from(args.concurrency) };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CommandError::Start)?;
     runtime.block_on(run_until_signal(args, settings, options))
 }
 
 async fn run_until_signal(args: &RunArgs, settings: Settings, options: Options) -> Result<(), CommandError> {
     let address = args.listen;
-    let listener = telemetry::listen(address)
-        .await
-        .map_err(|error| CommandError::Listen { address, error })?;
+    let listener =
+        telemetry::listen(address).await.map_err(|error| CommandError::Listen { address, error })?;
     let client = client().await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),

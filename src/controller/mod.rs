@@ -32,6 +32,26 @@ const LIST_GRACE: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for writes under way, and then for Events.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// An error of the API in a few words: kube's own text repeats the whole answer.
+fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => chain(other),
+    }
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let mut text = error.to_string();
+    for cause in causes.map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// What the controller needs beyond [`Settings`].
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -72,9 +92,11 @@ pub async fn run(
         has_lists = first_lists(&index, &mut touches, &health) => has_lists,
         () = shutdown.cancelled() => false,
     };
+    let workers = Workers::new(reconciler, options.concurrency);
     if has_lists {
-        let workers = Workers::new(reconciler, options.concurrency);
         workers.run(&index, touches, &health, &shutdown).await;
+    } else {
+        drop(workers);
     }
     watches.shutdown().await;
     if tokio::time::timeout(DRAIN, lane).await.is_err() {
@@ -128,13 +150,7 @@ struct Workers {
 
 impl Workers {
     fn new(reconciler: Arc<Reconciler>, concurrency: usize) -> Self {
-        Self {
-            reconciler,
-            concurrency,
-            queue: Queue::new(),
-            running: JoinSet::new(),
-            keys: HashMap::new(),
-        }
+        Self { reconciler, concurrency, queue: Queue::new(), running: JoinSet::new(), keys: HashMap::new() }
     }
 
     async fn run(
@@ -144,17 +160,13 @@ impl Workers {
         health: &Health,
         shutdown: &CancellationToken,
     ) {
-        let mut is_complete = false;
+        let mut is_complete = index.with(|index| index.is_complete());
+        self.add_all(index);
         loop {
             if !is_complete && index.with(|index| index.is_complete()) {
                 is_complete = true;
                 health.set_ready();
-                let keys = index.with(|index| index.all_keys());
-                info!(
-                    keys = keys.len(),
-                    "all lists complete, looking at everything once"
-                );
-                keys.into_iter().for_each(|key| self.queue.add(key));
+                self.add_all(index);
             }
             self.start_ready();
             tokio::select! {
@@ -171,14 +183,19 @@ impl Workers {
         }
     }
 
+    /// Everything is looked at once when planning begins, and once more when lists that were late have come.
+    fn add_all(&mut self, index: &SharedIndex) {
+        let keys = index.with(|index| index.all_keys());
+        info!(keys = keys.len(), "looking at everything");
+        keys.into_iter().for_each(|key| self.queue.add(key));
+    }
+
     fn start_ready(&mut self) {
         while self.running.len() < self.concurrency
             && let Some((key, failures)) = self.queue.next()
         {
             let (reconciler, task_key) = (Arc::clone(&self.reconciler), key.clone());
-            let task = self
-                .running
-                .spawn(async move { reconciler.reconcile(&task_key, failures).await });
+            let task = self.running.spawn(async move { reconciler.reconcile(&task_key, failures).await });
             self.keys.insert(task.id(), key);
         }
     }
@@ -197,7 +214,7 @@ impl Workers {
             Outcome::Again(after) => self.queue.done(&key, Some(after)),
             Outcome::Failed => {
                 let delay = self.queue.failed(&key);
-                info!(?key, ?delay, "trying again later");
+                info!(%key, ?delay, "trying again later");
             }
         }
     }

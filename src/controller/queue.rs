@@ -120,7 +120,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
 /// The delay after `failures` earlier failures: doubling, capped, and at least half of it by chance, so that keys
 /// that failed together do not come back together.
-fn backoff(failures: u32) -> Duration {
+pub(super) fn backoff(failures: u32) -> Duration {
     let full = BASE.saturating_mul(1 << failures.min(16)).min(MAX);
     full.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

@@ -65,12 +65,7 @@ struct Told {
 
 impl Reconciler {
     pub(super) fn new(index: SharedIndex, writer: Writer, reporter: Reporter) -> Self {
-        Self {
-            index,
-            writer,
-            reporter,
-            memory: Mutex::default(),
-        }
+        Self { index, writer, reporter, memory: Mutex::default() }
     }
 
     /// Reconciles `key`, which has failed `failures` times in a row.
@@ -117,11 +112,8 @@ impl Reconciler {
     }
 
     fn prepare(&self, app: &ObjectKey) -> Prepared {
-        let is_overdue = self.remember(app, |memory| {
-            memory
-                .waiting_since
-                .is_some_and(|since| since.elapsed() >= PATIENCE)
-        });
+        let is_overdue = self
+            .remember(app, |memory| memory.waiting_since.is_some_and(|since| since.elapsed() >= PATIENCE));
         let (plan, decision, told, was_protected) = self.index.with(|index| {
             let settings = index.settings().clone();
             let view = index.view(app);
@@ -133,12 +125,7 @@ impl Reconciler {
                 state: app.annotation(&settings.keys.status).map(str::to_owned),
                 message: app.annotation(&settings.keys.message).map(str::to_owned),
             });
-            (
-                plan,
-                decision,
-                told,
-                facts.is_some_and(|(_, app)| !app.owned.is_empty()),
-            )
+            (plan, decision, told, facts.is_some_and(|(_, app)| !app.owned.is_empty()))
         });
         let again = match &decision {
             Decision::Wait(waiting) => {
@@ -157,12 +144,7 @@ impl Reconciler {
         {
             self.look_again_at_taken_names(app);
         }
-        Prepared {
-            plan,
-            told,
-            again,
-            was_protected,
-        }
+        Prepared { plan, told, again, was_protected }
     }
 
     /// Objects under a name that we need, but of a kind that is not watched, are known only from a failed create.
@@ -197,10 +179,7 @@ impl Reconciler {
     /// Tells of a change of state or warnings, in an Event and in the log.
     fn tell(&self, app: &ObjectKey, prepared: &Prepared) {
         let Some(told) = &prepared.told else {
-            self.memory
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(app);
+            self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
             return;
         };
         let is_new = |status: &Status| {
@@ -224,15 +203,16 @@ impl Reconciler {
 
     fn tell_status(&self, app: &ObjectKey, told: &Told, status: &Status) {
         let is_warning = status.state != State::Protected && status.state != State::Pending;
-        let note = match status.state {
-            State::Protected => "behind authentik".to_owned(),
-            _ => status.message.clone(),
+        let outpost = status.outpost.as_deref();
+        let note = match outpost {
+            Some(outpost) => format!("behind authentik, guarded by the outpost {outpost}"),
+            None => status.message.clone(),
         };
-        let (namespace, name) = (&app.namespace, &app.name);
+        let (namespace, name, state, reason) = (&app.namespace, &app.name, status.state, status.reason);
         if is_warning {
-            warn!(%namespace, %name, state = %status.state, reason = status.reason, message = note, "status");
+            warn!(%namespace, %name, outpost, %state, reason, "{note}");
         } else {
-            info!(%namespace, %name, state = %status.state, reason = status.reason, message = note, "status");
+            info!(%namespace, %name, outpost, %state, reason, "{note}");
         }
         self.reporter.tell(told.report(status.reason, is_warning, note));
     }
@@ -247,8 +227,7 @@ impl Reconciler {
         };
         for warning in now.difference(&before) {
             warn!(namespace = %app.namespace, name = %app.name, reason = warning.reason(), %warning, "protected with a catch");
-            self.reporter
-                .tell(told.report(warning.reason(), warning.is_serious(), warning.to_string()));
+            self.reporter.tell(told.report(warning.reason(), warning.is_serious(), warning.to_string()));
         }
     }
 
@@ -262,11 +241,7 @@ impl Reconciler {
         if !is_told {
             return;
         }
-        let status = Status {
-            state: State::Failing,
-            reason: "WriteFailed",
-            message: error.to_string(),
-        };
+        let status = Status::unprotected(State::Failing, "WriteFailed", error.to_string());
         let plan = self.index.with(|index| {
             let keys = index.settings().keys.clone();
             let view = index.view(app);
@@ -297,13 +272,7 @@ impl Reconciler {
 
 impl Told {
     fn report(&self, reason: &'static str, is_warning: bool, note: String) -> Report {
-        Report {
-            app: self.report.app.clone(),
-            uid: self.report.uid.clone(),
-            is_warning,
-            reason,
-            note,
-        }
+        Report { app: self.report.app.clone(), uid: self.report.uid.clone(), is_warning, reason, note }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tells people what happened: Events on the app's Ingress, on their own slow lane. A full lane loses Events, never
 //! delays a write.
 
-use super::API_TIMEOUT;
+use super::{API_TIMEOUT, brief};
 use crate::contract::MANAGER;
 use crate::facts::{IngressFacts, ObjectKey};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -34,13 +34,7 @@ impl Report {
         reason: &'static str,
         note: String,
     ) -> Self {
-        Self {
-            app: ingress.key.clone(),
-            uid: ingress.identity.uid.clone(),
-            is_warning,
-            reason,
-            note,
-        }
+        Self { app: ingress.key.clone(), uid: ingress.identity.uid.clone(), is_warning, reason, note }
     }
 }
 
@@ -64,23 +58,11 @@ impl Reporter {
 }
 
 async fn publish(client: Client, mut reports: Receiver<Report>) {
-    let instance = std::env::var("POD_NAME")
-        .ok()
-        .or_else(|| std::env::var("HOSTNAME").ok());
-    let recorder = Recorder::new(
-        client,
-        Source {
-            controller: MANAGER.to_owned(),
-            instance,
-        },
-    );
+    let instance = std::env::var("POD_NAME").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    let recorder = Recorder::new(client, Source { controller: MANAGER.to_owned(), instance });
     while let Some(report) = reports.recv().await {
         let event = Event {
-            type_: if report.is_warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
+            type_: if report.is_warning { EventType::Warning } else { EventType::Normal },
             reason: report.reason.to_owned(),
             note: Some(shorten(report.note)),
             action: "Protect".to_owned(),
@@ -96,7 +78,7 @@ async fn publish(client: Client, mut reports: Receiver<Report>) {
         };
         match tokio::time::timeout(API_TIMEOUT, recorder.publish(&event, &ingress)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(app = %report.app, %error, "cannot write an Event"),
+            Ok(Err(error)) => warn!(app = %report.app, error = brief(&error), "cannot write an Event"),
             Err(_) => warn!(app = %report.app, "writing an Event timed out"),
         }
     }
@@ -104,9 +86,7 @@ async fn publish(client: Client, mut reports: Receiver<Report>) {
 
 fn shorten(mut note: String) -> String {
     if note.len() > MAX_NOTE {
-        let end = (0..=MAX_NOTE - '…'.len_utf8())
-            .rev()
-            .find(|end| note.is_char_boundary(*end));
+        let end = (0..=MAX_NOTE - '…'.len_utf8()).rev().find(|end| note.is_char_boundary(*end));
         note.truncate(end.unwrap_or(0));
         note.push('…');
     }

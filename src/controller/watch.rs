@@ -1,7 +1,8 @@
 //! Watches the API and feeds the index. Each watch stands alone: one that fails is logged, counted and tried again
 //! by itself, and stops none of the others.
 
-use super::SharedIndex;
+use super::queue::backoff;
+use super::{SharedIndex, brief};
 use crate::config::Scope;
 use crate::contract::{DISCOVERY_SELECTOR, MANAGED_BY, MANAGER};
 use crate::facts::{
@@ -12,8 +13,8 @@ use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use kube::runtime::watcher;
 use kube::runtime::watcher::{Config, Error, Event};
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// Puts an object into the index; the answer is what that touches.
 type Observe<K> = fn(&mut Index, &K) -> Vec<Key>;
@@ -46,31 +47,15 @@ pub(super) fn start(
     scope: &Scope,
     outpost_scope: &Scope,
 ) -> JoinSet<()> {
-    let starter = Starter {
-        client,
-        index,
-        touched,
-    };
+    let starter = Starter { client, index, touched };
     let mut tasks = JoinSet::new();
     let external = Config::default().fields("spec.type=ExternalName");
     let ours = Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
     let outposts = Config::default().labels(DISCOVERY_SELECTOR);
-    starter.namespaced(
-        &mut tasks,
-        scope,
-        Source::Ingresses,
-        Config::default(),
-        observe_ingress,
-    );
+    starter.namespaced(&mut tasks, scope, Source::Ingresses, Config::default(), observe_ingress);
     starter.namespaced(&mut tasks, scope, Source::Services, external, observe_service);
     starter.namespaced(&mut tasks, scope, Source::ConfigMaps, ours, observe_config_map);
-    starter.namespaced(
-        &mut tasks,
-        outpost_scope,
-        Source::Outposts,
-        outposts,
-        observe_outpost,
-    );
+    starter.namespaced(&mut tasks, outpost_scope, Source::Outposts, outposts, observe_outpost);
     let classes = Watch {
         source: Source::Classes,
         namespace: None,
@@ -116,17 +101,7 @@ impl Starter<'_> {
                 Some(name) => Api::namespaced(self.client.clone(), name),
             };
             let outstanding = Arc::clone(&outstanding);
-            self.spawn(
-                tasks,
-                api,
-                Watch {
-                    source,
-                    namespace,
-                    config: config.clone(),
-                    observe,
-                    outstanding,
-                },
-            );
+            self.spawn(tasks, api, Watch { source, namespace, config: config.clone(), observe, outstanding });
         }
     }
 
@@ -143,19 +118,24 @@ async fn run<K>(api: Api<K>, watch: Watch<K>, index: SharedIndex, touched: Unbou
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let mut events = std::pin::pin!(watcher(api, watch.config.clone()).default_backoff());
+    let mut events = std::pin::pin!(watcher(api, watch.config.clone()));
     let mut listed = HashSet::new();
     let mut is_first_list = true;
-    let mut failures = 0_u64;
+    let mut failures = 0;
     while let Some(event) = events.next().await {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                failures += 1;
                 report(&watch, &error, failures);
+                // Not kube's own backoff: each new attempt begins with a good event, which would reset it.
+                tokio::time::sleep(backoff(failures)).await;
+                failures += 1;
                 continue;
             }
         };
+        if !matches!(event, Event::Init) {
+            failures = 0;
+        }
         let keys = match event {
             Event::Init => {
                 listed.clear();
@@ -168,9 +148,8 @@ where
             Event::InitDone => {
                 let gone = index.with(|index| index.keys_of(watch.source, watch.namespace.as_deref()));
                 let gone = gone.into_iter().filter(|key| !listed.contains(key));
-                let mut keys: Vec<Key> = gone
-                    .flat_map(|key| index.with(|index| index.forget(watch.source, &key, None)))
-                    .collect();
+                let mut keys: Vec<Key> =
+                    gone.flat_map(|key| index.with(|index| index.forget(watch.source, &key, None))).collect();
                 listed = HashSet::new();
                 if std::mem::take(&mut is_first_list) && watch.outstanding.fetch_sub(1, Ordering::AcqRel) == 1
                 {
@@ -191,9 +170,23 @@ where
     }
 }
 
-fn report<K>(watch: &Watch<K>, error: &Error, failures: u64) {
-    let namespace = watch.namespace.as_deref().unwrap_or("*");
-    warn!(source = ?watch.source, namespace, failures, error = %error, "watch failed, trying again");
+/// Tells of a failure, and of repeated ones less and less often.
+fn report<K>(watch: &Watch<K>, error: &Error, failures: u32) {
+    let error = match error {
+        Error::InitialListFailed(error) | Error::WatchStartFailed(error) | Error::WatchFailed(error) => {
+            brief(error)
+        }
+        Error::WatchError(status) if status.code == 410 => {
+            debug!(source = ?watch.source, "the watch is too old, listing anew");
+            return;
+        }
+        Error::WatchError(status) => status.message.clone(),
+        other @ Error::NoResourceVersion => other.to_string(),
+    };
+    if failures == 0 || failures.is_power_of_two() {
+        let namespace = watch.namespace.as_deref().unwrap_or("*");
+        warn!(source = ?watch.source, namespace, failures = failures + 1, error, "watch failed, trying again");
+    }
 }
 
 fn observe_ingress(index: &mut Index, ingress: &Ingress) -> Vec<Key> {

@@ -1,6 +1,6 @@
 //! Sends changes to the API, each conditioned on what the plan saw, and tells the index what came of them.
 
-use super::{API_TIMEOUT, SharedIndex};
+use super::{API_TIMEOUT, SharedIndex, brief};
 use crate::contract::MANAGER;
 use crate::facts::{ConfigMapFacts, Identity, IngressFacts, ObjectKey, OptIn, ServiceFacts};
 use crate::index::{Key, Source};
@@ -41,7 +41,7 @@ impl WriteError {
     fn of(error: kube::Error, what: &str) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(&status, what),
-            other => Self::Unavailable(format!("{what}: {other}")),
+            other => Self::Unavailable(format!("{what}: {}", brief(&other))),
         }
     }
 
@@ -71,12 +71,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(client: Client, index: SharedIndex, touched: UnboundedSender<Vec<Key>>) -> Self {
-        Self {
-            client,
-            index,
-            touched,
-            in_flight: Arc::default(),
-        }
+        Self { client, index, touched, in_flight: Arc::default() }
     }
 
     /// Carries out one change.
@@ -90,14 +85,9 @@ impl Writer {
                 let metadata = json!({
                     "uid": identity.uid, "resourceVersion": identity.resource_version, "annotations": removed,
                 });
-                self.merge::<Ingress>(Kind::Ingress, app, &json!({ "metadata": metadata }))
-                    .await
+                self.merge::<Ingress>(Kind::Ingress, app, &json!({ "metadata": metadata })).await
             }
-            Change::Delete {
-                kind: Kind::Ingress,
-                key,
-                identity,
-            } => {
+            Change::Delete { kind: Kind::Ingress, key, identity } => {
                 self.confirm_route_is_unused(key).await?;
                 self.delete::<Ingress>(Kind::Ingress, key, identity).await
             }
@@ -141,10 +131,7 @@ impl Writer {
     }
 
     async fn post<K: Watched>(&self, kind: Kind, key: &ObjectKey, object: &K) -> Result<(), WriteError> {
-        let params = PostParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PostParams::default()
-        };
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         let what = format!("cannot create {kind} {key}");
         match self.call(&what, self.api::<K>(key).create(&params, object)).await {
             Ok(created) => {
@@ -166,31 +153,17 @@ impl Writer {
         let lock = self.lock(repair.kind, &repair.key);
         let _guard = lock.lock().await;
         match repair.kind {
-            Kind::Ingress => {
-                self.merge::<Ingress>(repair.kind, &repair.key, &repair.patch)
-                    .await
-            }
-            Kind::Service => {
-                self.merge::<Service>(repair.kind, &repair.key, &repair.patch)
-                    .await
-            }
-            Kind::ConfigMap => {
-                self.merge::<ConfigMap>(repair.kind, &repair.key, &repair.patch)
-                    .await
-            }
+            Kind::Ingress => self.merge::<Ingress>(repair.kind, &repair.key, &repair.patch).await,
+            Kind::Service => self.merge::<Service>(repair.kind, &repair.key, &repair.patch).await,
+            Kind::ConfigMap => self.merge::<ConfigMap>(repair.kind, &repair.key, &repair.patch).await,
         }
     }
 
     async fn merge<K: Watched>(&self, kind: Kind, key: &ObjectKey, patch: &Value) -> Result<(), WriteError> {
-        let params = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let what = format!("cannot repair {kind} {key}");
         let api = self.api::<K>(key);
-        let patched = self
-            .call(&what, api.patch(&key.name, &params, &Patch::Merge(patch)))
-            .await?;
+        let patched = self.call(&what, api.patch(&key.name, &params, &Patch::Merge(patch))).await?;
         self.learn(&patched);
         Ok(())
     }
@@ -208,12 +181,7 @@ impl Writer {
         let what = format!("cannot annotate Ingress {}", annotate.app);
         let api = self.api::<Ingress>(&annotate.app);
         let params = PatchParams::apply(MANAGER);
-        let applied = self
-            .call(
-                &what,
-                api.patch(&annotate.app.name, &params, &Patch::Apply(&apply)),
-            )
-            .await?;
+        let applied = self.call(&what, api.patch(&annotate.app.name, &params, &Patch::Apply(&apply))).await?;
         self.learn(&applied);
         Ok(())
     }
@@ -229,23 +197,14 @@ impl Writer {
             resource_version: Some(identity.resource_version.clone()),
         });
         let what = format!("cannot delete {kind} {key}");
-        match self
-            .call(&what, self.api::<K>(key).delete(&key.name, &params))
-            .await
-        {
+        match self.call(&what, self.api::<K>(key).delete(&key.name, &params)).await {
             Ok(_) => {}
             // Gone is what was wanted.
             Err(WriteError::Stale(_))
-                if self
-                    .call(&what, self.api::<K>(key).get_opt(&key.name))
-                    .await?
-                    .is_none() => {}
+                if self.call(&what, self.api::<K>(key).get_opt(&key.name)).await?.is_none() => {}
             Err(error) => return Err(error),
         }
-        self.tell(
-            self.index
-                .with(|index| index.forget(source(kind), key, Some(&identity.uid))),
-        );
+        self.tell(self.index.with(|index| index.forget(source(kind), key, Some(&identity.uid))));
         Ok(())
     }
 
@@ -256,53 +215,34 @@ impl Writer {
             return Ok(());
         };
         let what = format!("cannot read Ingress {app}");
-        let Some(found) = self
-            .call(&what, self.api::<Ingress>(&app).get_opt(&app.name))
-            .await?
-        else {
+        let Some(found) = self.call(&what, self.api::<Ingress>(&app).get_opt(&app.name)).await? else {
             return Ok(());
         };
-        let known = self
-            .index
-            .with(|index| index.view(&app).ingress.map(|ingress| ingress.identity.clone()));
+        let known = self.index.with(|index| index.view(&app).ingress.map(|ingress| ingress.identity.clone()));
         let is_same = known.is_some_and(|known| known == Identity::of(&found.metadata));
         let is_off = self.facts(&found).is_some_and(|facts| {
-            facts
-                .app()
-                .is_none_or(|app| app.opt_in == OptIn::Off && app.owned.is_empty())
+            facts.app().is_none_or(|app| app.opt_in == OptIn::Off && app.owned.is_empty())
         });
         if is_same || is_off {
             return Ok(());
         }
         self.learn(&found);
-        Err(WriteError::Stale(format!(
-            "Ingress {app} changed before its route could be deleted"
-        )))
+        Err(WriteError::Stale(format!("Ingress {app} changed before its route could be deleted")))
     }
 
     /// Before something shared goes: reads the namespace afresh, in case the cache missed a user.
     async fn confirm_shared_is_unused(&self, kind: Kind, key: &ObjectKey) -> Result<(), WriteError> {
         let what = format!("cannot list the Ingresses of namespace {}", key.namespace);
-        let list = self
-            .call(&what, self.api::<Ingress>(key).list(&ListParams::default()))
-            .await?;
-        let user = list
-            .items
-            .iter()
-            .filter_map(|ingress| self.facts(ingress))
-            .find(|facts| match kind {
-                Kind::Service => facts
-                    .outpost_paths
-                    .iter()
-                    .any(|path| path.service.as_deref() == Some(&*key.name)),
-                _ => facts.headers.as_deref() == Some(&key.to_string()),
-            });
+        let list = self.call(&what, self.api::<Ingress>(key).list(&ListParams::default())).await?;
+        let user = list.items.iter().filter_map(|ingress| self.facts(ingress)).find(|facts| match kind {
+            Kind::Service => {
+                facts.outpost_paths.iter().any(|path| path.service.as_deref() == Some(&*key.name))
+            }
+            _ => facts.headers.as_deref() == Some(&key.to_string()),
+        });
         match user {
             None => Ok(()),
-            Some(user) => Err(WriteError::Stale(format!(
-                "Ingress {} still uses {kind} {key}",
-                user.key
-            ))),
+            Some(user) => Err(WriteError::Stale(format!("Ingress {} still uses {kind} {key}", user.key))),
         }
     }
 
@@ -318,9 +258,7 @@ impl Writer {
     ) -> Result<T, WriteError> {
         match tokio::time::timeout(API_TIMEOUT, request).await {
             Ok(result) => result.map_err(|error| WriteError::of(error, what)),
-            Err(_) => Err(WriteError::Unavailable(format!(
-                "{what}: no answer within {API_TIMEOUT:?}"
-            ))),
+            Err(_) => Err(WriteError::Unavailable(format!("{what}: no answer within {API_TIMEOUT:?}"))),
         }
     }
 

@@ -13,11 +13,8 @@ use thiserror::Error;
 const PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
 
 /// Annotations outside the project's prefix that plans look at.
-const RELEVANT: [&str; 3] = [
-    "nginx.ingress.kubernetes.io/",
-    "traefik.ingress.kubernetes.io/",
-    "acme.cert-manager.io/",
-];
+const RELEVANT: [&str; 3] =
+    ["nginx.ingress.kubernetes.io/", "traefik.ingress.kubernetes.io/", "acme.cert-manager.io/"];
 
 /// How an Ingress names its class; a companion has to use the same mechanism.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,15 +38,10 @@ impl ClassRef {
     }
 
     fn of(ingress: &Ingress) -> Self {
-        let spec = ingress
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.ingress_class_name.clone());
+        let spec = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.clone());
         let annotation = annotation(&ingress.metadata, LEGACY_CLASS).map(str::to_owned);
         // ingress-nginx and Traefik both let the field win over the annotation.
-        spec.map(Self::Spec)
-            .or(annotation.map(Self::Annotation))
-            .unwrap_or_default()
+        spec.map(Self::Spec).or(annotation.map(Self::Annotation)).unwrap_or_default()
     }
 }
 
@@ -151,11 +143,7 @@ impl AppFacts {
     /// Annotations that this controller applied, with their values.
     pub fn owned_annotations(&self) -> BTreeMap<String, String> {
         let owned = |(key, _): &(&String, &String)| self.owned.contains(*key);
-        self.annotations
-            .iter()
-            .filter(owned)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
+        self.annotations.iter().filter(owned).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 }
 
@@ -219,9 +207,7 @@ impl IngressFacts {
             class: ClassRef::of(ingress),
             hosts: hosts.into(),
             outpost_paths: outpost_paths(ingress),
-            swallowing_paths: swallowing
-                .map(|(rule, path, _)| (host_of(rule), path.to_owned()))
-                .collect(),
+            swallowing_paths: swallowing.map(|(rule, path, _)| (host_of(rule), path.to_owned())).collect(),
             headers: annotation(&ingress.metadata, PROXY_SET_HEADERS).map(Into::into),
             role: role(ingress, &key, keys),
             key,
@@ -270,11 +256,8 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Role {
     let is_relevant = |key: &str| {
         keys.is_own(key) || owned.contains(key) || RELEVANT.iter().any(|start| key.starts_with(start))
     };
-    let named_hosts = || {
-        rules(ingress)
-            .filter_map(|rule| rule.host.as_deref())
-            .filter(|host| !host.is_empty())
-    };
+    let named_hosts =
+        || rules(ingress).filter_map(|rule| rule.host.as_deref()).filter(|host| !host.is_empty());
     Role::App(Box::new(AppFacts {
         opt_in: match opt_in {
             None | Some("false") => OptIn::Off,
@@ -282,10 +265,7 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Role {
             Some(other) => OptIn::Invalid(other.to_owned()),
         },
         annotations: annotations(&ingress.metadata, is_relevant),
-        invalid_hosts: named_hosts()
-            .filter(|host| Host::parse(host).is_none())
-            .map(str::to_owned)
-            .collect(),
+        invalid_hosts: named_hosts().filter(|host| Host::parse(host).is_none()).map(str::to_owned).collect(),
         has_hostless_rule: rules(ingress).any(|rule| rule.host.as_deref().is_none_or(str::is_empty)),
         has_default_backend: spec.is_some_and(|spec| spec.default_backend.is_some()),
         owned,
@@ -304,9 +284,7 @@ fn outpost_ingress(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Option<Ou
     }
     let spec = ingress.spec.as_ref();
     let owners = metadata.owner_references.iter().flatten();
-    let owner = owners
-        .clone()
-        .find(|owner| owner.controller == Some(true) && owner.kind == "Ingress");
+    let owner = owners.clone().find(|owner| owner.controller == Some(true) && owner.kind == "Ingress");
     let has_other_path = paths(ingress).count() != outpost_paths(ingress).len();
     let is_controlled = |key: &str| {
         keys.is_own(key)
@@ -317,10 +295,7 @@ fn outpost_ingress(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Option<Ou
         app: app.to_owned(),
         outpost: super::label(metadata, &keys.outpost).map(str::to_owned),
         annotations: annotations(metadata, is_controlled),
-        owner: owner.map(|owner| Owner {
-            name: owner.name.clone(),
-            uid: owner.uid.clone(),
-        }),
+        owner: owner.map(|owner| Owner { name: owner.name.clone(), uid: owner.uid.clone() }),
         has_more: has_other_path
             || spec.is_some_and(|spec| {
                 spec.default_backend.is_some() || spec.tls.as_ref().is_some_and(|tls| !tls.is_empty())
@@ -333,23 +308,10 @@ fn owned_annotations(metadata: &ObjectMeta) -> BTreeSet<String> {
     let is_ours = |entry: &&ManagedFieldsEntry| {
         entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply")
     };
-    let fields = metadata
-        .managed_fields
-        .iter()
-        .flatten()
-        .filter(is_ours)
-        .filter_map(|entry| {
-            entry
-                .fields_v1
-                .as_ref()?
-                .0
-                .pointer("/f:metadata/f:annotations")
-                .and_then(Value::as_object)
-        });
-    fields
-        .flat_map(|keys| keys.keys().filter_map(|key| key.strip_prefix("f:")))
-        .map(str::to_owned)
-        .collect()
+    let fields = metadata.managed_fields.iter().flatten().filter(is_ours).filter_map(|entry| {
+        entry.fields_v1.as_ref()?.0.pointer("/f:metadata/f:annotations").and_then(Value::as_object)
+    });
+    fields.flat_map(|keys| keys.keys().filter_map(|key| key.strip_prefix("f:"))).map(str::to_owned).collect()
 }
 
 fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
@@ -358,9 +320,7 @@ fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
 
 fn annotations(metadata: &ObjectMeta, keep: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
     let all = metadata.annotations.iter().flatten();
-    all.filter(|(key, _)| keep(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    all.filter(|(key, _)| keep(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 fn rules(ingress: &Ingress) -> impl Iterator<Item = &IngressRule> {
@@ -375,20 +335,13 @@ fn host_of(rule: &IngressRule) -> Option<Host> {
 fn paths(ingress: &Ingress) -> impl Iterator<Item = (&IngressRule, &str, Option<&IngressServiceBackend>)> {
     rules(ingress).flat_map(|rule| {
         let paths = rule.http.iter().flat_map(|http| http.paths.iter());
-        paths.map(move |path| {
-            (
-                rule,
-                path.path.as_deref().unwrap_or("/"),
-                path.backend.service.as_ref(),
-            )
-        })
+        paths.map(move |path| (rule, path.path.as_deref().unwrap_or("/"), path.backend.service.as_ref()))
     })
 }
 
 fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
     let at_or_below = |path: &str| {
-        path.strip_prefix(OUTPOST_PATH)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        path.strip_prefix(OUTPOST_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let found = paths(ingress).filter(|(_, path, _)| at_or_below(path));
     found
@@ -410,12 +363,6 @@ fn swallows_outpost_path(path: &str) -> bool {
     if path.len() < OUTPOST_PATH.len() || path.starts_with(OUTPOST_PATH) {
         return false;
     }
-    let regex = RegexBuilder::new(&format!("^{path}"))
-        .case_insensitive(true)
-        .build();
-    regex.map_or(true, |regex| {
-        BELOW
-            .iter()
-            .any(|rest| regex.is_match(&format!("{OUTPOST_PATH}{rest}")))
-    })
+    let regex = RegexBuilder::new(&format!("^{path}")).case_insensitive(true).build();
+    regex.map_or(true, |regex| BELOW.iter().any(|rest| regex.is_match(&format!("{OUTPOST_PATH}{rest}"))))
 }

@@ -31,10 +31,7 @@ pub struct ObjectKey {
 impl ObjectKey {
     /// A key of these two names.
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 
     /// The key of the object with this metadata; a missing name or namespace reads as empty.
@@ -114,13 +111,7 @@ macro_rules! facts {
     )*};
 }
 
-facts!(
-    ConfigMapFacts,
-    DiscoveredOutpost,
-    IngressClassFacts,
-    IngressFacts,
-    ServiceFacts
-);
+facts!(ConfigMapFacts, DiscoveredOutpost, IngressClassFacts, IngressFacts, ServiceFacts);
 
 /// The value of the label `key`.
 fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {

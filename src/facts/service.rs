@@ -34,22 +34,13 @@ impl ServiceFacts {
             ours: is_ours(&service.metadata),
             outpost: label(&service.metadata, &keys.outpost).map(str::to_owned),
             external_name: external_name.filter(|_| is_external),
-            ports: ports(service)
-                .map(|port| (port.name.clone().unwrap_or_default(), port.port))
-                .collect(),
+            ports: ports(service).map(|port| (port.name.clone().unwrap_or_default(), port.port)).collect(),
         }
     }
 
     /// Whether an observed object is as `desired` wants it, all that others added to it left aside.
     pub fn matches(&self, desired: &Self) -> bool {
-        let Self {
-            key: _,
-            identity: _,
-            ours: _,
-            outpost,
-            external_name,
-            ports,
-        } = self;
+        let Self { key: _, identity: _, ours: _, outpost, external_name, ports } = self;
         *outpost == desired.outpost && *external_name == desired.external_name && *ports == desired.ports
     }
 }
@@ -87,9 +78,7 @@ impl DiscoveredOutpost {
     pub fn extract(service: &Service) -> Result<Self, NotAnOutpost> {
         let key = ObjectKey::of(&service.metadata);
         let own_name = key.name.strip_prefix("ak-outpost-").unwrap_or(&key.name);
-        let name = label(&service.metadata, DISCOVERED_NAME)
-            .unwrap_or(own_name)
-            .to_owned();
+        let name = label(&service.metadata, DISCOVERED_NAME).unwrap_or(own_name).to_owned();
         if !is_dns_label(&name) {
             return Err(NotAnOutpost::BadName(name));
         }
@@ -102,13 +91,7 @@ impl DiscoveredOutpost {
             (None, Some(port)) => (port, true),
             (None, None) => return Err(NotAnOutpost::NoPort),
         };
-        Ok(Self {
-            identity: Identity::of(&service.metadata),
-            key,
-            name,
-            port,
-            https,
-        })
+        Ok(Self { identity: Identity::of(&service.metadata), key, name, port, https })
     }
 
     /// Whether it is the one inside the authentik server, which serves no app unless an admin says so.

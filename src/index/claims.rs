@@ -91,11 +91,7 @@ impl Claims {
             return;
         }
         let old = self.claims.get(app).cloned();
-        for place in [&old, &claim]
-            .into_iter()
-            .flatten()
-            .flat_map(|claim| &claim.places)
-        {
+        for place in [&old, &claim].into_iter().flatten().flat_map(|claim| &claim.places) {
             self.note(scope, place);
         }
         if let Some(old) = old {
@@ -106,11 +102,7 @@ impl Claims {
         }
         if let Some(claim) = claim {
             for place in &claim.places {
-                self.places
-                    .entry(place.clone())
-                    .or_default()
-                    .claimants
-                    .insert((claim.created, app.clone()));
+                self.places.entry(place.clone()).or_default().claimants.insert((claim.created, app.clone()));
             }
             self.claims.insert(app.clone(), claim);
         }
@@ -119,10 +111,7 @@ impl Claims {
     /// The app that has to provide the route at `place`: the oldest claimant that no older app with another outpost
     /// keeps out, here or on another of its hosts.
     pub(super) fn winner(&self, place: &Place) -> Option<&ObjectKey> {
-        self.places
-            .get(place)?
-            .claimants()
-            .find(|app| self.conflict(app).is_none())
+        self.places.get(place)?.claimants().find(|app| self.conflict(app).is_none())
     }
 
     /// A place of `app` whose oldest claimant uses another outpost, with that claimant.
@@ -149,13 +138,10 @@ impl Claims {
             touched.extend(entry.claimants().cloned());
             // Another outpost in front decides who is kept out, and that on all hosts of those apps.
             if after.first_outpost != before.first_outpost {
-                let elsewhere = entry
-                    .claimants()
-                    .filter_map(|app| self.claims.get(app))
-                    .flat_map(|claim| &claim.places);
-                let entries = elsewhere
-                    .filter(|other| **other != place)
-                    .filter_map(|other| self.places.get(other));
+                let elsewhere =
+                    entry.claimants().filter_map(|app| self.claims.get(app)).flat_map(|claim| &claim.places);
+                let entries =
+                    elsewhere.filter(|other| **other != place).filter_map(|other| self.places.get(other));
                 touched.extend(entries.flat_map(|entry| entry.claimants().cloned()));
             }
         }
@@ -182,9 +168,7 @@ impl Claims {
         let first = entry.and_then(|entry| entry.claimants().next());
         State {
             winner: self.winner(place).cloned(),
-            first_outpost: first
-                .and_then(|app| self.claims.get(app))
-                .map(|claim| claim.outpost.clone()),
+            first_outpost: first.and_then(|app| self.claims.get(app)).map(|claim| claim.outpost.clone()),
             revision: entry.map_or(0, |entry| entry.revision),
         }
     }

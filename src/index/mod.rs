@@ -8,6 +8,7 @@ mod shared;
 mod view;
 
 use crate::config::Settings;
+use crate::contract::{MAX_SUBDOMAIN, app_named_in, outpost_ingress_name};
 use crate::facts::{
     ConfigMapFacts, DiscoveredOutpost, Facts, Host, IngressClassFacts, IngressFacts, ObjectKey, Role,
     ServiceFacts,
@@ -16,6 +17,7 @@ use crate::plan::outpost::Discovered;
 use crate::plan::request::{Classes, Request, Unresolved};
 use claims::{Claim, Claims, Place, Scope};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 /// What is reconciled: small, so that a change costs what it touches.
@@ -27,6 +29,16 @@ pub enum Key {
     Service(ObjectKey),
     /// A `ConfigMap` of request headers, shared by the apps of a namespace.
     Headers(ObjectKey),
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::App(key) => write!(f, "Ingress {key}"),
+            Self::Service(key) => write!(f, "Service {key}"),
+            Self::Headers(key) => write!(f, "ConfigMap {key}"),
+        }
+    }
 }
 
 /// Kinds of lists that the index is filled from.
@@ -46,13 +58,8 @@ pub enum Source {
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Ingresses,
-        Self::Classes,
-        Self::Services,
-        Self::ConfigMaps,
-        Self::Outposts,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Ingresses, Self::Classes, Self::Services, Self::ConfigMaps, Self::Outposts];
 }
 
 /// See the module's documentation.
@@ -79,10 +86,7 @@ pub struct Index {
 impl Index {
     /// An empty index.
     pub fn new(settings: Arc<Settings>) -> Self {
-        Self {
-            settings,
-            ..Self::default()
-        }
+        Self { settings, ..Self::default() }
     }
 
     /// The settings that it was made with.
@@ -115,10 +119,9 @@ impl Index {
     pub fn all_keys(&self) -> Vec<Key> {
         let apps = self.ingresses.values().filter_map(|ingress| match &ingress.role {
             Role::App(_) => Some(Key::App(ingress.key.clone())),
-            Role::OutpostIngress(route) => Some(Key::App(ObjectKey::new(
-                ingress.key.namespace.clone(),
-                route.app.as_str(),
-            ))),
+            Role::OutpostIngress(route) => {
+                Some(Key::App(ObjectKey::new(ingress.key.namespace.clone(), route.app.as_str())))
+            }
             Role::Bystander => None,
         });
         let services = self.services.values().filter(|service| service.ours);
@@ -157,11 +160,7 @@ impl Index {
     /// Takes in an Ingress as the API showed it.
     pub fn observe_ingress(&mut self, facts: IngressFacts) -> Vec<Key> {
         // Most events of a busy Ingress are about its status, which no plan looks at.
-        if self
-            .ingresses
-            .get_mut(&facts.key)
-            .is_some_and(|known| says_nothing_new(known, &facts))
-        {
+        if self.ingresses.get_mut(&facts.key).is_some_and(|known| says_nothing_new(known, &facts)) {
             return Vec::new();
         }
         let key = facts.key.clone();
@@ -194,20 +193,12 @@ impl Index {
     /// Takes in a class.
     pub fn observe_class(&mut self, facts: IngressClassFacts) -> Vec<Key> {
         let key = facts.key.clone();
-        if store(&mut self.classes.known, facts) {
-            self.touched_by_class(&key)
-        } else {
-            Vec::new()
-        }
+        if store(&mut self.classes.known, facts) { self.touched_by_class(&key) } else { Vec::new() }
     }
 
     /// Takes in a Service that authentik labelled as an outpost.
     pub fn observe_outpost(&mut self, facts: DiscoveredOutpost) -> Vec<Key> {
-        if store(&mut self.outposts.services, facts) {
-            self.resolve_again(|_| true)
-        } else {
-            Vec::new()
-        }
+        if store(&mut self.outposts.services, facts) { self.resolve_again(|_| true) } else { Vec::new() }
     }
 
     /// Takes note that an object is gone. With `uid`, only if it is that life of the object that was known.
@@ -247,23 +238,13 @@ impl Index {
     /// Notes whether an admission webhook rejects the route of `app` because another stands in its place. The answer
     /// is who can clear the way.
     pub fn set_denied(&mut self, app: &ObjectKey, is_denied: bool) -> Vec<Key> {
-        let has_changed = if is_denied {
-            self.denied.insert(app.clone())
-        } else {
-            self.denied.remove(app)
-        };
+        let has_changed = if is_denied { self.denied.insert(app.clone()) } else { self.denied.remove(app) };
         let Some(claim) = self.claims.claim(app).filter(|_| has_changed && is_denied) else {
             return Vec::new();
         };
-        let routes = claim
-            .places
-            .iter()
-            .filter_map(|place| self.claims.entry(place))
-            .flat_map(|entry| &entry.routes);
-        routes
-            .filter_map(|route| self.app_of_route(route))
-            .map(Key::App)
-            .collect()
+        let routes =
+            claim.places.iter().filter_map(|place| self.claims.entry(place)).flat_map(|entry| &entry.routes);
+        routes.filter_map(|route| self.app_of_route(route)).map(Key::App).collect()
     }
 
     fn replace_ingress(&mut self, key: &ObjectKey, new: Option<IngressFacts>) -> Vec<Key> {
@@ -277,7 +258,8 @@ impl Index {
             self.link(&mut scope, new, true);
         }
         let both = [old.as_ref(), new.as_ref()];
-        let apps: HashSet<ObjectKey> = both.into_iter().flatten().filter_map(reconciled_app).collect();
+        let mut apps: HashSet<ObjectKey> = both.into_iter().flatten().filter_map(reconciled_app).collect();
+        apps.extend(self.app_that_needs_the_name(key));
         let headers = both.map(|facts| facts.and_then(|facts| facts.headers.clone()));
         if let [Some(before), after] = &headers
             && after.as_ref() != Some(before)
@@ -285,10 +267,7 @@ impl Index {
             keys.extend(headers_key(key, before).map(Key::Headers));
         }
         if let Some(old) = old.as_ref().filter(|old| old.outpost_ingress().is_some()) {
-            let services = old
-                .outpost_paths
-                .iter()
-                .filter_map(|path| path.service.as_deref());
+            let services = old.outpost_paths.iter().filter_map(|path| path.service.as_deref());
             keys.extend(services.map(|service| Key::Service(ObjectKey::new(key.namespace.clone(), service))));
         }
         if let Some(new) = new {
@@ -304,13 +283,25 @@ impl Index {
         keys
     }
 
+    /// The opted-in app whose outpost Ingress would be called `key`.
+    fn app_that_needs_the_name(&self, key: &ObjectKey) -> Option<ObjectKey> {
+        let needs_it = |app: &ObjectKey| outpost_ingress_name(&app.name) == *key.name;
+        if let Some(name) = app_named_in(&key.name) {
+            let app = ObjectKey::new(key.namespace.clone(), name);
+            if self.requests.contains_key(&app) && needs_it(&app) {
+                return Some(app);
+            }
+        }
+        // The longest names hold a hash instead of the end of the app's name.
+        let may_be_cut = key.name.len() + 16 > MAX_SUBDOMAIN;
+        let mut apps = in_namespace(&self.requests, &key.namespace).map(|(app, _)| app);
+        if may_be_cut { apps.find(|app| needs_it(app)).cloned() } else { None }
+    }
+
     /// Enters what `ingress` means for others at its places, or takes it out again.
     fn link(&mut self, scope: &mut Scope, ingress: &IngressFacts, is_there: bool) {
         let class = ingress.class.name().map(str::to_owned);
-        let place = |host: &Host| Place {
-            class: class.clone(),
-            host: host.clone(),
-        };
+        let place = |host: &Host| Place { class: class.clone(), host: host.clone() };
         let set = |set: &mut BTreeSet<ObjectKey>| {
             if is_there {
                 set.insert(ingress.key.clone())
@@ -319,45 +310,28 @@ impl Index {
             };
         };
         for host in ingress.outpost_paths.iter().filter_map(|path| path.host.as_ref()) {
-            self.claims
-                .edit(scope, &place(host), |entry| set(&mut entry.routes));
+            self.claims.edit(scope, &place(host), |entry| set(&mut entry.routes));
         }
         for (host, _) in &ingress.swallowing_paths {
             if let Some(host) = host {
-                self.claims
-                    .edit(scope, &place(host), |entry| set(&mut entry.swallowers));
+                self.claims.edit(scope, &place(host), |entry| set(&mut entry.swallowers));
             }
         }
         if ingress.outpost_ingress().is_none() && !ingress.is_opted_in() {
-            let serves_more = |host: &&Host| {
-                ingress
-                    .outpost_paths
-                    .iter()
-                    .all(|path| path.host.as_ref() != Some(*host))
-            };
+            let serves_more =
+                |host: &&Host| ingress.outpost_paths.iter().all(|path| path.host.as_ref() != Some(*host));
             for host in ingress.hosts.iter().filter(serves_more) {
-                self.claims
-                    .edit(scope, &place(host), |entry| set(&mut entry.bystanders));
+                self.claims.edit(scope, &place(host), |entry| set(&mut entry.bystanders));
             }
         }
     }
 
     /// Reads anew what `app` asks for and claims. The answer is which shared companions may have lost a user.
     fn resolve(&mut self, scope: &mut Scope, app: &ObjectKey) -> Vec<Key> {
-        let request = self
-            .ingresses
-            .get(app)
-            .filter(|ingress| ingress.is_opted_in())
-            .and_then(|ingress| {
-                let facts = ingress.app()?;
-                Some(Request::resolve(
-                    ingress,
-                    facts,
-                    &self.settings,
-                    &self.classes,
-                    &self.outposts,
-                ))
-            });
+        let request = self.ingresses.get(app).filter(|ingress| ingress.is_opted_in()).and_then(|ingress| {
+            let facts = ingress.app()?;
+            Some(Request::resolve(ingress, facts, &self.settings, &self.classes, &self.outposts))
+        });
         let claim = request.as_ref().and_then(|request| self.claim_of(app, request));
         self.claims.set(scope, app, claim);
         let old = match request {
@@ -376,36 +350,18 @@ impl Index {
         let ingress = self.ingresses.get(app)?;
         let class = |ingress: &IngressFacts| ingress.class.name().map(str::to_owned);
         let places = |hosts: Vec<&Host>, class: Option<String>| {
-            hosts
-                .into_iter()
-                .map(|host| Place {
-                    class: class.clone(),
-                    host: host.clone(),
-                })
-                .collect()
+            hosts.into_iter().map(|host| Place { class: class.clone(), host: host.clone() }).collect()
         };
         if let Ok(request) = request {
             let places = places(request.hosts.iter().collect(), class(ingress));
-            return Some(Claim {
-                created: ingress.created,
-                outpost: request.outpost.name.clone(),
-                places,
-            });
+            return Some(Claim { created: ingress.created, outpost: request.outpost.name.clone(), places });
         }
         let keys = &self.settings.keys;
         let is_protected = ingress.app()?.owned.iter().any(|key| !keys.is_own(key));
         let route = self.own_route(app).filter(|_| is_protected)?;
         let outpost = route.outpost_ingress()?.outpost.clone()?;
-        let hosts = route
-            .outpost_paths
-            .iter()
-            .filter_map(|path| path.host.as_ref())
-            .collect();
-        Some(Claim {
-            created: ingress.created,
-            outpost,
-            places: places(hosts, class(route)),
-        })
+        let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref()).collect();
+        Some(Claim { created: ingress.created, outpost, places: places(hosts, class(route)) })
     }
 
     /// Reads anew what those apps ask for whose Ingress passes `filter`.
@@ -433,23 +389,13 @@ impl Index {
         }
         keys.extend(in_namespace(&self.requests, &key.namespace).map(|(app, _)| Key::App(app.clone())));
         let routes = in_namespace(&self.ingresses, &key.namespace).filter(|(_, ingress)| {
-            ingress
-                .outpost_paths
-                .iter()
-                .any(|path| path.service.as_deref() == Some(&*key.name))
+            ingress.outpost_paths.iter().any(|path| path.service.as_deref() == Some(&*key.name))
         });
         for (_, route) in routes {
             let class = route.class.name().map(str::to_owned);
             for host in route.outpost_paths.iter().filter_map(|path| path.host.clone()) {
-                let entry = self.claims.entry(&Place {
-                    class: class.clone(),
-                    host,
-                });
-                keys.extend(
-                    entry
-                        .into_iter()
-                        .flat_map(|entry| entry.claimants().cloned().map(Key::App)),
-                );
+                let entry = self.claims.entry(&Place { class: class.clone(), host });
+                keys.extend(entry.into_iter().flat_map(|entry| entry.claimants().cloned().map(Key::App)));
             }
         }
         keys
@@ -458,18 +404,11 @@ impl Index {
     /// Apps touched since `scope` was begun, and those that provide a route at a touched place.
     fn finish(&self, scope: Scope) -> Vec<ObjectKey> {
         let touched = self.claims.finish(scope);
-        let places = touched
-            .iter()
-            .filter_map(|app| self.claims.claim(app))
-            .flat_map(|claim| &claim.places);
-        let routes: HashSet<&ObjectKey> = places
-            .filter_map(|place| self.claims.entry(place))
-            .flat_map(|entry| &entry.routes)
-            .collect();
-        let providers: Vec<ObjectKey> = routes
-            .into_iter()
-            .filter_map(|route| self.app_of_route(route))
-            .collect();
+        let places = touched.iter().filter_map(|app| self.claims.claim(app)).flat_map(|claim| &claim.places);
+        let routes: HashSet<&ObjectKey> =
+            places.filter_map(|place| self.claims.entry(place)).flat_map(|entry| &entry.routes).collect();
+        let providers: Vec<ObjectKey> =
+            routes.into_iter().filter_map(|route| self.app_of_route(route)).collect();
         touched.into_iter().chain(providers).collect()
     }
 
@@ -502,16 +441,12 @@ fn in_namespace<'a, T>(
     map: &'a BTreeMap<ObjectKey, T>,
     namespace: &'a Arc<str>,
 ) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
-    map.range(ObjectKey::new(namespace.clone(), "")..)
-        .take_while(move |(key, _)| key.namespace == *namespace)
+    map.range(ObjectKey::new(namespace.clone(), "")..).take_while(move |(key, _)| key.namespace == *namespace)
 }
 
 /// Stores `facts` unless they say nothing new. Whether they did.
 fn store<T: Facts + PartialEq>(map: &mut BTreeMap<ObjectKey, T>, facts: T) -> bool {
-    if map
-        .get_mut(facts.key())
-        .is_some_and(|known| says_nothing_new(known, &facts))
-    {
+    if map.get_mut(facts.key()).is_some_and(|known| says_nothing_new(known, &facts)) {
         return false;
     }
     map.insert(facts.key().clone(), facts);

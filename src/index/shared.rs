@@ -11,10 +11,7 @@ use std::sync::Arc;
 
 /// The shared companions that an app with this request uses.
 pub(super) fn keys_of_request(namespace: &Arc<str>, request: &Request) -> Vec<Key> {
-    vec![
-        Key::Service(service_key(namespace, request)),
-        Key::Headers(request_headers_key(namespace, request)),
-    ]
+    vec![Key::Service(service_key(namespace, request)), Key::Headers(request_headers_key(namespace, request))]
 }
 
 pub(super) fn service_key(namespace: &Arc<str>, request: &Request) -> ObjectKey {
@@ -63,10 +60,8 @@ impl Index {
         let Some(Ok(request)) = self.requests.get(app) else {
             return Vec::new();
         };
-        let (service, headers) = (
-            service_key(&app.namespace, request),
-            request_headers_key(&app.namespace, request),
-        );
+        let (service, headers) =
+            (service_key(&app.namespace, request), request_headers_key(&app.namespace, request));
         let mut found = Vec::new();
         if matches!(self.service_slot(&service), Slot::Foreign(_)) {
             found.push((Source::Services, service));
@@ -79,10 +74,7 @@ impl Index {
 
     /// Notes who named the `ConfigMap` `key` at the moment it went.
     pub(super) fn headers_went(&mut self, key: &ObjectKey) -> Vec<Key> {
-        let named = self
-            .naming(key)
-            .map(|(app, version)| (app.clone(), version.to_owned()))
-            .collect();
+        let named = self.naming(key).map(|(app, version)| (app.clone(), version.to_owned())).collect();
         self.lost_headers.insert(key.clone(), named);
         vec![Key::Headers(key.clone())]
     }
@@ -92,11 +84,8 @@ impl Index {
         let lost = self.lost_headers.remove(key).unwrap_or_default();
         let has_changed =
             |(app, version): &(&ObjectKey, &str)| lost.get(*app).map(String::as_str) != Some(*version);
-        let missed: Vec<ObjectKey> = self
-            .naming(key)
-            .filter(has_changed)
-            .map(|(app, _)| app.clone())
-            .collect();
+        let missed: Vec<ObjectKey> =
+            self.naming(key).filter(has_changed).map(|(app, _)| app.clone()).collect();
         self.missed_headers.extend(missed.iter().cloned());
         missed.into_iter().map(Key::App).collect()
     }
@@ -105,12 +94,7 @@ impl Index {
     fn naming<'a>(&'a self, key: &'a ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a str)> {
         let ingresses = in_namespace(&self.ingresses, &key.namespace);
         let names = move |ingress: &IngressFacts| {
-            ingress
-                .headers
-                .as_deref()
-                .and_then(|name| headers_key(&ingress.key, name))
-                .as_ref()
-                == Some(key)
+            ingress.headers.as_deref().and_then(|name| headers_key(&ingress.key, name)).as_ref() == Some(key)
         };
         ingresses
             .filter(move |(_, ingress)| names(ingress))
@@ -133,23 +117,14 @@ impl Index {
         let (_, request) = requests.find(|(app, request)| {
             service_key(&key.namespace, request) == *key && self.provides_route(app)
         })?;
-        Some(companions::service(
-            &key.namespace,
-            &request.outpost,
-            &self.settings.keys,
-        ))
+        Some(companions::service(&key.namespace, &request.outpost, &self.settings.keys))
     }
 
     fn wanted_headers(&self, key: &ObjectKey) -> Option<ConfigMap> {
         let mut requests = self.requests_in(key);
         let (_, request) =
             requests.find(|(_, request)| request_headers_key(&key.namespace, request) == *key)?;
-        Some(companions::headers(
-            &key.namespace,
-            request.dialect,
-            request.auth_route,
-            &self.settings.keys,
-        ))
+        Some(companions::headers(&key.namespace, request.dialect, request.auth_route, &self.settings.keys))
     }
 
     fn requests_in<'a>(&'a self, key: &'a ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a Request)> {
@@ -160,12 +135,8 @@ impl Index {
     /// Whether `app` has to provide the route of one of its hosts.
     fn provides_route(&self, app: &ObjectKey) -> bool {
         let claim = self.claims.claim(app);
-        claim.is_some_and(|claim| {
-            claim
-                .places
-                .iter()
-                .any(|place| self.claims.winner(place) == Some(app))
-        }) && self.complete.contains(&Source::Ingresses)
+        claim.is_some_and(|claim| claim.places.iter().any(|place| self.claims.winner(place) == Some(app)))
+            && self.complete.contains(&Source::Ingresses)
     }
 }
 

@@ -18,14 +18,9 @@ impl Index {
         let request = self.requests.get(app);
         let good = request.and_then(|request| request.as_ref().ok());
         let places = || {
-            let class = ingress
-                .and_then(|ingress| ingress.class.name())
-                .map(str::to_owned);
+            let class = ingress.and_then(|ingress| ingress.class.name()).map(str::to_owned);
             let hosts = good.map(|request| request.hosts.as_slice()).unwrap_or_default();
-            hosts.iter().map(move |host| Place {
-                class: class.clone(),
-                host: host.clone(),
-            })
+            hosts.iter().map(move |host| Place { class: class.clone(), host: host.clone() })
         };
         let conflict = self.claims.conflict(app);
         AppView {
@@ -34,17 +29,14 @@ impl Index {
             conflict: conflict
                 .map(|(place, holder, theirs)| (place.host.clone(), holder.clone(), theirs.to_owned())),
             holders: good.map_or_else(Vec::new, |request| {
-                places()
-                    .map(|place| (place.host.clone(), self.holder(app, request, &place)))
-                    .collect()
+                places().map(|place| (place.host.clone(), self.holder(app, request, &place))).collect()
             }),
             lent_hosts: self.lent_hosts(app),
             open_neighbours: places().flat_map(|place| self.open_neighbours(&place)).collect(),
             swallowed_by: places().find_map(|place| self.swallowed_by(app, &place)),
             outpost_ingress: self.route_slot(app),
-            service: good.map_or(Slot::Vacant, |request| {
-                self.service_slot(&service_key(&app.namespace, request))
-            }),
+            service: good
+                .map_or(Slot::Vacant, |request| self.service_slot(&service_key(&app.namespace, request))),
             headers: good.map_or(Slot::Vacant, |request| {
                 self.headers_slot(&request_headers_key(&app.namespace, request))
             }),
@@ -60,11 +52,7 @@ impl Index {
     fn route_slot(&self, app: &ObjectKey) -> Slot<&'_ IngressFacts> {
         match self.ingresses.get(&companions::outpost_ingress_key(app)) {
             None => Slot::Vacant,
-            Some(found)
-                if found
-                    .outpost_ingress()
-                    .is_some_and(|route| *route.app == *app.name) =>
-            {
+            Some(found) if found.outpost_ingress().is_some_and(|route| *route.app == *app.name) => {
                 Slot::Ours(found)
             }
             Some(found) => Slot::Foreign(found),
@@ -81,10 +69,7 @@ impl Index {
             Some(winner) if winner != app => {
                 let route = self.own_route(winner).filter(|route| serves(route, place));
                 let outpost = route.and_then(|route| route.outpost_ingress()?.outpost.as_deref());
-                HostHolder::Other {
-                    app: winner.clone(),
-                    is_ready: outpost == Some(&request.outpost.name),
-                }
+                HostHolder::Other { app: winner.clone(), is_ready: outpost == Some(&request.outpost.name) }
             }
             _ => HostHolder::App,
         }
@@ -97,22 +82,14 @@ impl Index {
         let foreign = routes.filter(|ingress| ingress.outpost_ingress().is_none() && !ingress.is_opted_in());
         let mut right = None;
         for ingress in foreign {
-            for path in ingress
-                .outpost_paths
-                .iter()
-                .filter(|path| path.host.as_ref() == Some(&place.host))
-            {
+            for path in ingress.outpost_paths.iter().filter(|path| path.host.as_ref() == Some(&place.host)) {
                 let leads_to = if path.is_whole() {
                     self.outpost_behind(ingress, path.service.as_deref())
                 } else {
                     Err("it takes a part of the outpost's paths".to_owned())
                 };
                 let (ingress, path_text) = (ingress.key.clone(), path.path.clone());
-                let holder = HostHolder::Foreign {
-                    ingress,
-                    path: path_text,
-                    leads_to,
-                };
+                let holder = HostHolder::Foreign { ingress, path: path_text, leads_to };
                 match &holder {
                     _ if own_route_stands && path.is_whole() => {}
                     HostHolder::Foreign { leads_to: Ok(_), .. } => right = right.or(Some(holder)),
@@ -132,9 +109,7 @@ impl Index {
         let external = self.services.get(&ObjectKey::new(namespace.clone(), service));
         let external = external.and_then(|service| service.external_name.clone());
         let host = external.unwrap_or_else(|| self.settings.cluster_domain.service_host(namespace, service));
-        self.outposts
-            .at_host(&host, &self.settings)
-            .ok_or_else(|| describe_backend(Some(service)))
+        self.outposts.at_host(&host, &self.settings).ok_or_else(|| describe_backend(Some(service)))
     }
 
     /// Hosts in the route of `app` that another app has claimed meanwhile and does not serve yet. A rejection by an
@@ -145,10 +120,7 @@ impl Index {
         };
         let class = route.class.name().map(str::to_owned);
         let hosts = route.outpost_paths.iter().filter_map(|path| path.host.clone());
-        let places = hosts.map(|host| Place {
-            class: class.clone(),
-            host,
-        });
+        let places = hosts.map(|host| Place { class: class.clone(), host });
         let is_lent = |place: &Place| {
             self.claims.winner(place).is_some_and(|winner| {
                 let stands = self.own_route(winner).is_some_and(|route| serves(route, place));
@@ -159,22 +131,13 @@ impl Index {
     }
 
     fn open_neighbours(&self, place: &Place) -> Vec<(Host, ObjectKey)> {
-        let bystanders = self
-            .claims
-            .entry(place)
-            .into_iter()
-            .flat_map(|entry| &entry.bystanders);
-        bystanders
-            .take(MAX_NEIGHBOURS)
-            .map(|ingress| (place.host.clone(), ingress.clone()))
-            .collect()
+        let bystanders = self.claims.entry(place).into_iter().flat_map(|entry| &entry.bystanders);
+        bystanders.take(MAX_NEIGHBOURS).map(|ingress| (place.host.clone(), ingress.clone())).collect()
     }
 
     fn swallowed_by(&self, app: &ObjectKey, place: &Place) -> Option<(ObjectKey, Option<Host>, String)> {
         let swallowers = &self.claims.entry(place)?.swallowers;
-        let ingress = self
-            .ingresses
-            .get(swallowers.iter().find(|ingress| *ingress != app)?)?;
+        let ingress = self.ingresses.get(swallowers.iter().find(|ingress| *ingress != app)?)?;
         let at_place = |(host, _): &&(Option<Host>, String)| host.as_ref() == Some(&place.host);
         let (host, path) = ingress.swallowing_paths.iter().find(at_place)?;
         Some((ingress.key.clone(), host.clone(), path.clone()))
@@ -184,8 +147,5 @@ impl Index {
 /// Whether the outpost Ingress `route` serves the whole outpost path at `place`.
 fn serves(route: &IngressFacts, place: &Place) -> bool {
     route.class.name() == place.class.as_deref()
-        && route
-            .outpost_paths
-            .iter()
-            .any(|path| path.is_whole() && path.host.as_ref() == Some(&place.host))
+        && route.outpost_paths.iter().any(|path| path.is_whole() && path.host.as_ref() == Some(&place.host))
 }

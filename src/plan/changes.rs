@@ -150,15 +150,19 @@ pub struct Status {
     pub reason: &'static str,
     /// Why, and what to do; empty while protected.
     pub message: String,
+    /// The outpost that guards the app, once that is decided.
+    pub outpost: Option<String>,
 }
 
 impl Status {
-    fn protected() -> Self {
-        Self {
-            state: State::Protected,
-            reason: "Protected",
-            message: String::new(),
-        }
+    fn protected(outpost: &str) -> Self {
+        let outpost = Some(outpost.to_owned());
+        Self { state: State::Protected, reason: "Protected", message: String::new(), outpost }
+    }
+
+    /// An app that is not protected, or not as it should be, for this reason.
+    pub fn unprotected(state: State, reason: &'static str, message: String) -> Self {
+        Self { state, reason, message, outpost: None }
     }
 }
 
@@ -180,41 +184,17 @@ pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue
         Decision::Unprotect => unprotect(view),
         Decision::Protect(protection) => protect(view, protection, keys),
         Decision::Refuse(refusal) => {
-            let (reason, message) = (refusal.reason(), refusal.to_string());
-            let mut plan = keep_with_status(
-                view,
-                keys,
-                Status {
-                    state: State::Refused,
-                    reason,
-                    message,
-                },
-            );
+            let status = Status::unprotected(State::Refused, refusal.reason(), refusal.to_string());
+            let mut plan = keep_with_status(view, keys, status);
             plan.stages.push(delete_unused_route(view, keys));
             plan
         }
         Decision::Wait(waiting) if is_overdue => {
-            let (reason, message) = ("Waiting", waiting.to_string());
-            keep_with_status(
-                view,
-                keys,
-                Status {
-                    state: State::Pending,
-                    reason,
-                    message,
-                },
-            )
+            keep_with_status(view, keys, Status::unprotected(State::Pending, "Waiting", waiting.to_string()))
         }
         Decision::Wait(_) => AppPlan::default(),
     };
-    AppPlan {
-        stages: plan
-            .stages
-            .into_iter()
-            .filter(|stage| !stage.is_empty())
-            .collect(),
-        ..plan
-    }
+    AppPlan { stages: plan.stages.into_iter().filter(|stage| !stage.is_empty()).collect(), ..plan }
 }
 
 /// Tells of `status` and leaves whatever protects the app now as it is.
@@ -224,11 +204,7 @@ pub fn keep_with_status(view: &AppView<'_>, keys: &Keys, status: Status) -> AppP
     };
     let mut annotations = app.owned_annotations();
     set_status(&mut annotations, keys, &status);
-    AppPlan {
-        stages: annotate(ingress, app, annotations, keys),
-        status: Some(status),
-        warnings: Vec::new(),
-    }
+    AppPlan { stages: annotate(ingress, app, annotations, keys), status: Some(status), warnings: Vec::new() }
 }
 
 /// Companions first, then the annotations: an auth check whose route is missing is an outage, and on the route
@@ -239,36 +215,20 @@ fn protect(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> AppPlan 
     };
     let wanted_ingress = protection.outpost_ingress.as_ref();
     let companions = [
-        protection
-            .service
-            .as_ref()
-            .and_then(|wanted| service_change(view.service, wanted, keys)),
-        protection
-            .headers
-            .as_ref()
-            .and_then(|wanted| headers_change(view.headers, wanted)),
+        protection.service.as_ref().and_then(|wanted| service_change(view.service, wanted, keys)),
+        protection.headers.as_ref().and_then(|wanted| headers_change(view.headers, wanted)),
         wanted_ingress.and_then(|wanted| ingress_change(view.outpost_ingress, wanted, keys)),
     ];
-    let status = Status::protected();
+    let status = Status::protected(&protection.outpost);
     let mut annotations = protection.annotations.clone();
     set_status(&mut annotations, keys, &status);
 
     let mut stages = vec![companions.into_iter().flatten().collect()];
     stages.extend(annotate(ingress, app, annotations, keys));
     if wanted_ingress.is_none() && view.lent_hosts.is_empty() {
-        stages.push(
-            view.outpost_ingress
-                .ours()
-                .map(delete_ingress)
-                .into_iter()
-                .collect(),
-        );
+        stages.push(view.outpost_ingress.ours().map(delete_ingress).into_iter().collect());
     }
-    AppPlan {
-        stages,
-        status: Some(status),
-        warnings: protection.warnings.clone(),
-    }
+    AppPlan { stages, status: Some(status), warnings: protection.warnings.clone() }
 }
 
 /// The annotations first, then the route; what is shared follows when its last user is gone.
@@ -286,9 +246,7 @@ fn unprotect(view: &AppView<'_>) -> AppPlan {
     }
     if let Some(route) = view.outpost_ingress.ours() {
         match route_still_used(view) {
-            Some(key) => plan
-                .warnings
-                .push(Warning::RouteStillUsed { key: key.to_owned() }),
+            Some(key) => plan.warnings.push(Warning::RouteStillUsed { key: key.to_owned() }),
             None if view.lent_hosts.is_empty() => plan.stages.push(vec![delete_ingress(route)]),
             None => {}
         }
@@ -306,11 +264,7 @@ fn delete_unused_route(view: &AppView<'_>, keys: &Keys) -> Vec<Change> {
 }
 
 fn delete_ingress(route: &IngressFacts) -> Change {
-    Change::Delete {
-        kind: Kind::Ingress,
-        key: route.key.clone(),
-        identity: route.identity.clone(),
-    }
+    Change::Delete { kind: Kind::Ingress, key: route.key.clone(), identity: route.identity.clone() }
 }
 
 fn set_status(annotations: &mut BTreeMap<String, String>, keys: &Keys, status: &Status) {
@@ -337,9 +291,7 @@ fn annotate(
         })
         .cloned()
         .collect();
-    let is_set = wanted
-        .iter()
-        .all(|(key, value)| app.annotation(key) == Some(value));
+    let is_set = wanted.iter().all(|(key, value)| app.annotation(key) == Some(value));
     let is_left_over = app.owned.iter().any(|key| !wanted.contains_key(key));
     if is_set && !is_left_over && forged.is_empty() {
         return Vec::new();
@@ -353,11 +305,8 @@ fn annotate(
     if forged.is_empty() {
         return vec![vec![apply]];
     }
-    let reclaim = Change::ReclaimStatus {
-        app: ingress.key.clone(),
-        identity: ingress.identity.clone(),
-        keys: forged,
-    };
+    let reclaim =
+        Change::ReclaimStatus { app: ingress.key.clone(), identity: ingress.identity.clone(), keys: forged };
     vec![vec![reclaim], vec![apply]]
 }
 
@@ -371,19 +320,11 @@ fn ingress_change(slot: Slot<&'_ IngressFacts>, wanted: &Ingress, keys: &Keys) -
     if observed.matches(&desired) {
         return None;
     }
-    let annotations = observed
-        .outpost_ingress()
-        .map(|facts| facts.annotations.keys())
-        .into_iter()
-        .flatten();
+    let annotations = observed.outpost_ingress().map(|facts| facts.annotations.keys()).into_iter().flatten();
     let mut patch = merge_patch(wanted, &observed.identity, annotations);
     complete(&mut patch, "spec", &["ingressClassName", "tls", "defaultBackend"]);
     complete(&mut patch, "metadata", &["ownerReferences"]);
-    Some(Change::Repair(Repair {
-        kind: Kind::Ingress,
-        key: observed.key.clone(),
-        patch,
-    }))
+    Some(Change::Repair(Repair { kind: Kind::Ingress, key: observed.key.clone(), patch }))
 }
 
 /// The change that makes the Service in `slot` as `wanted`, if one is due.
@@ -398,11 +339,7 @@ pub fn service_change(slot: Slot<&'_ ServiceFacts>, wanted: &Service, keys: &Key
     }
     let mut patch = merge_patch(wanted, &observed.identity, []);
     complete(&mut patch, "spec", &["selector", "clusterIP", "clusterIPs"]);
-    Some(Change::Repair(Repair {
-        kind: Kind::Service,
-        key: observed.key.clone(),
-        patch,
-    }))
+    Some(Change::Repair(Repair { kind: Kind::Service, key: observed.key.clone(), patch }))
 }
 
 /// The change that makes the `ConfigMap` in `slot` as `wanted`, if one is due.
@@ -418,20 +355,12 @@ pub fn headers_change(slot: Slot<&'_ ConfigMapFacts>, wanted: &ConfigMap) -> Opt
     let mut patch = merge_patch(wanted, &observed.identity, []);
     let surplus: Vec<&str> = observed.data.keys().map(String::as_str).collect();
     complete(&mut patch, "data", &surplus);
-    Some(Change::Repair(Repair {
-        kind: Kind::ConfigMap,
-        key: observed.key.clone(),
-        patch,
-    }))
+    Some(Change::Repair(Repair { kind: Kind::ConfigMap, key: observed.key.clone(), patch }))
 }
 
 /// Deletion of a shared companion that nobody needs any more.
 pub fn delete_shared(kind: Kind, key: &ObjectKey, identity: &Identity) -> Change {
-    Change::Delete {
-        kind,
-        key: key.clone(),
-        identity: identity.clone(),
-    }
+    Change::Delete { kind, key: key.clone(), identity: identity.clone() }
 }
 
 /// A merge patch with all of `wanted`, conditioned on `identity`, and without those of `annotations` that `wanted`

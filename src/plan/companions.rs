@@ -17,10 +17,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use std::collections::BTreeMap;
 
 /// Keys for external-dns, old and new, that keep it from publishing the app's host a second time.
-const EXTERNAL_DNS: [&str; 2] = [
-    "external-dns.kubernetes.io/controller",
-    "external-dns.alpha.kubernetes.io/controller",
-];
+const EXTERNAL_DNS: [&str; 2] =
+    ["external-dns.kubernetes.io/controller", "external-dns.alpha.kubernetes.io/controller"];
 
 /// The Service in the app's namespace that leads to the outpost. Shared by the apps there, so it has no owner.
 pub fn service(namespace: &str, outpost: &Outpost, keys: &Keys) -> Service {
@@ -69,10 +67,7 @@ pub fn headers(namespace: &str, dialect: super::Dialect, auth_route: AuthRoute, 
 
 /// Namespace and name of the `ConfigMap` with `data`.
 pub fn headers_key(namespace: &str, data: &BTreeMap<String, String>) -> ObjectKey {
-    ObjectKey::new(
-        namespace,
-        headers_name(data.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
-    )
+    ObjectKey::new(namespace, headers_name(data.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
 }
 
 /// Namespace and name of the outpost Ingress of the app `app`.
@@ -130,10 +125,7 @@ fn owner(app: &IngressFacts) -> Option<Vec<OwnerReference>> {
 fn rule(host: &Host, outpost: &Outpost) -> IngressRule {
     let service = IngressServiceBackend {
         name: service_name(&outpost.name),
-        port: Some(ServiceBackendPort {
-            number: Some(i32::from(outpost.address.port)),
-            name: None,
-        }),
+        port: Some(ServiceBackendPort { number: Some(i32::from(outpost.address.port)), name: None }),
     };
     IngressRule {
         host: Some(host.to_string()),
@@ -141,10 +133,7 @@ fn rule(host: &Host, outpost: &Outpost) -> IngressRule {
             paths: vec![HTTPIngressPath {
                 path: Some(OUTPOST_PATH.to_owned()),
                 path_type: "ImplementationSpecific".to_owned(),
-                backend: IngressBackend {
-                    service: Some(service),
-                    resource: None,
-                },
+                backend: IngressBackend { service: Some(service), resource: None },
             }],
         }),
     }
@@ -152,11 +141,7 @@ fn rule(host: &Host, outpost: &Outpost) -> IngressRule {
 
 fn labels(own: [(String, String); 1]) -> BTreeMap<String, String> {
     let fixed = [(MANAGED_BY, MANAGER), (PART_OF, PART_OF_VALUE)];
-    fixed
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .chain(own)
-        .collect()
+    fixed.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).chain(own).collect()
 }
 
 fn metadata(key: &ObjectKey, labels: BTreeMap<String, String>) -> ObjectMeta {

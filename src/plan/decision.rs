@@ -157,13 +157,7 @@ fn protection(
     for (key, wanted) in &annotations {
         if let Some(found) = app.foreign_annotation(key).filter(|found| found != wanted) {
             let (key, found, wanted) = (key.clone(), found.to_owned(), wanted.clone());
-            return Err(Refusal::OwnAnnotation {
-                key,
-                found,
-                wanted,
-                opt_in: keys.opt_in.clone(),
-            }
-            .into());
+            return Err(Refusal::OwnAnnotation { key, found, wanted, opt_in: keys.opt_in.clone() }.into());
         }
     }
     if let Some(uid) = headers_uid(view, app, settings) {
@@ -180,10 +174,7 @@ fn protection(
     };
     if !own_hosts.is_empty() {
         if let Slot::Foreign(taken) = view.outpost_ingress {
-            return Err(Refusal::IngressNameTaken {
-                name: taken.key.clone(),
-            }
-            .into());
+            return Err(Refusal::IngressNameTaken { name: taken.key.clone() }.into());
         }
         protection.service = service_if_needed(view, companions::service(namespace, &request.outpost, keys))?;
         let lent = view.lent_hosts.iter().filter(|host| !own_hosts.contains(host));
@@ -197,13 +188,7 @@ fn protection(
 fn own_hosts(view: &AppView<'_>, request: &Request, settings: &Settings) -> Result<Vec<Host>, Unresolved> {
     if let Some((host, holder, theirs)) = view.conflict.clone() {
         let key = settings.keys.outpost.clone();
-        return Err(Refusal::OtherOutpostOnHost {
-            host,
-            holder,
-            theirs,
-            key,
-        }
-        .into());
+        return Err(Refusal::OtherOutpostOnHost { host, holder, theirs, key }.into());
     }
     if let Some((ingress, host, path)) = view.swallowed_by.clone() {
         return Err(Refusal::SwallowedPath { ingress, host, path }.into());
@@ -215,34 +200,17 @@ fn own_hosts(view: &AppView<'_>, request: &Request, settings: &Settings) -> Resu
             HostHolder::App => own.push(host.clone()),
             HostHolder::Other { is_ready: true, .. } => {}
             HostHolder::Other { app, .. } => {
-                waiting = waiting.or(Some(Waiting::ForRoute {
-                    host: host.clone(),
-                    holder: app.clone(),
-                }));
+                waiting = waiting.or(Some(Waiting::ForRoute { host: host.clone(), holder: app.clone() }));
             }
-            HostHolder::Foreign {
-                leads_to: Ok(outpost),
-                ..
-            } if *outpost == request.outpost.name => {}
-            HostHolder::Foreign {
-                ingress,
-                path,
-                leads_to,
-            } => {
+            HostHolder::Foreign { leads_to: Ok(outpost), .. } if *outpost == request.outpost.name => {}
+            HostHolder::Foreign { ingress, path, leads_to } => {
                 let found = match leads_to {
                     Ok(other) => format!("it leads to the outpost {other:?}"),
                     Err(elsewhere) => elsewhere.clone(),
                 };
                 let (host, ingress, path) = (host.clone(), ingress.clone(), path.clone());
                 let outpost = request.outpost.name.clone();
-                return Err(Refusal::ForeignRoute {
-                    host,
-                    ingress,
-                    path,
-                    outpost,
-                    found,
-                }
-                .into());
+                return Err(Refusal::ForeignRoute { host, ingress, path, outpost, found }.into());
             }
         }
     }
@@ -254,32 +222,19 @@ fn service_if_needed(view: &AppView<'_>, service: Service) -> Result<Option<Serv
     let Slot::Foreign(found) = view.service else {
         return Ok(Some(service));
     };
-    let wanted = service
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.external_name.clone())
-        .unwrap_or_default();
+    let wanted = service.spec.as_ref().and_then(|spec| spec.external_name.clone()).unwrap_or_default();
     if found.external_name.as_ref() == Some(&wanted) {
         return Ok(None);
     }
-    let leads_to = found
-        .external_name
-        .clone()
-        .unwrap_or_else(|| "Pods of its own".to_owned());
-    Err(Refusal::ServiceNameTaken {
-        name: found.key.clone(),
-        wanted,
-        found: leads_to,
-    })
+    let leads_to = found.external_name.clone().unwrap_or_else(|| "Pods of its own".to_owned());
+    Err(Refusal::ServiceNameTaken { name: found.key.clone(), wanted, found: leads_to })
 }
 
 /// A hand-made `ConfigMap` of the right content is used and left alone.
 fn headers_if_needed(view: &AppView<'_>, headers: ConfigMap) -> Result<Option<ConfigMap>, Refusal> {
     match view.headers {
         Slot::Foreign(found) if headers.data.as_ref() == Some(&found.data) => Ok(None),
-        Slot::Foreign(found) => Err(Refusal::HeadersNameTaken {
-            name: found.key.clone(),
-        }),
+        Slot::Foreign(found) => Err(Refusal::HeadersNameTaken { name: found.key.clone() }),
         _ => Ok(Some(headers)),
     }
 }
@@ -289,11 +244,7 @@ fn headers_if_needed(view: &AppView<'_>, headers: ConfigMap) -> Result<Option<Co
 fn headers_uid(view: &AppView<'_>, app: &AppFacts, settings: &Settings) -> Option<String> {
     let written = app.annotation(&settings.keys.headers_uid).map(str::to_owned);
     let current = view.headers.ours().map(|headers| headers.identity.uid.clone());
-    if view.headers_were_missed {
-        current.or(written)
-    } else {
-        written
-    }
+    if view.headers_were_missed { current.or(written) } else { written }
 }
 
 fn warnings(view: &AppView<'_>, app: &AppFacts, request: &Request) -> Vec<Warning> {
@@ -310,14 +261,12 @@ fn warnings(view: &AppView<'_>, app: &AppFacts, request: &Request) -> Vec<Warnin
     warnings.extend(neighbours.map(|(host, ingress)| Warning::OpenNeighbour { host, ingress }));
     warnings.extend(view.holders.iter().filter_map(|(host, holder)| match holder {
         HostHolder::App => None,
-        HostHolder::Other { app, .. } => Some(Warning::RouteOfOtherApp {
-            host: host.clone(),
-            holder: app.clone(),
-        }),
-        HostHolder::Foreign { ingress, .. } => Some(Warning::ForeignRoute {
-            host: host.clone(),
-            ingress: ingress.clone(),
-        }),
+        HostHolder::Other { app, .. } => {
+            Some(Warning::RouteOfOtherApp { host: host.clone(), holder: app.clone() })
+        }
+        HostHolder::Foreign { ingress, .. } => {
+            Some(Warning::ForeignRoute { host: host.clone(), ingress: ingress.clone() })
+        }
     }));
     warnings
 }
@@ -327,9 +276,7 @@ fn warnings(view: &AppView<'_>, app: &AppFacts, request: &Request) -> Vec<Warnin
 /// Taking the route away then would be an outage, and on the route `host` a storm of nginx calling itself.
 pub(super) fn route_still_used(view: &AppView<'_>) -> Option<&'static str> {
     let app = view.ingress?.app()?;
-    let mut using = Dialect::ALL
-        .into_iter()
-        .filter_map(|dialect| dialect.annotation_using_route(app));
+    let mut using = Dialect::ALL.into_iter().filter_map(|dialect| dialect.annotation_using_route(app));
     using.find(|key| app.foreign_annotation(key).is_some())
 }
 

@@ -36,9 +36,7 @@ impl Dialect {
 
     /// The dialect of an `IngressClass` with this `spec.controller`.
     pub fn of_controller(controller: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|dialect| dialect.controller() == controller)
+        Self::ALL.into_iter().find(|dialect| dialect.controller() == controller)
     }
 
     /// All supported controllers, for messages.
@@ -114,10 +112,7 @@ impl FromStr for Dialect {
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|dialect| dialect.name() == text);
         found.ok_or_else(|| {
-            format!(
-                "{text:?} is not a dialect; the dialects are {}",
-                Self::ALL.map(Self::name).join(", ")
-            )
+            format!("{text:?} is not a dialect; the dialects are {}", Self::ALL.map(Self::name).join(", "))
         })
     }
 }

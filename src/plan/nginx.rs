@@ -24,10 +24,8 @@ const REWRITE_TARGET: &str = "nginx.ingress.kubernetes.io/rewrite-target";
 const SATISFY: &str = "nginx.ingress.kubernetes.io/satisfy";
 const SSL_PASSTHROUGH: &str = "nginx.ingress.kubernetes.io/ssl-passthrough";
 const CLIENT_CERTIFICATES: &str = "nginx.ingress.kubernetes.io/auth-tls-secret";
-const REDIRECTS: [&str; 2] = [
-    "nginx.ingress.kubernetes.io/permanent-redirect",
-    "nginx.ingress.kubernetes.io/temporal-redirect",
-];
+const REDIRECTS: [&str; 2] =
+    ["nginx.ingress.kubernetes.io/permanent-redirect", "nginx.ingress.kubernetes.io/temporal-redirect"];
 const CHALLENGE_IN_PLACE: &str = "acme.cert-manager.io/http01-edit-in-place";
 
 /// authentik's identity headers with a JWT outgrow nginx's default of 4k, and the answer is then 500.
@@ -58,48 +56,25 @@ pub(super) fn check(
     request: &Request,
     settings: &Settings,
 ) -> Result<(), Refusal> {
-    let is_true = |key: &str| {
-        app.annotation(key)
-            .filter(|value| is_go_true(value))
-            .map(str::to_owned)
-    };
+    let is_true = |key: &str| app.annotation(key).filter(|value| is_go_true(value)).map(str::to_owned);
     if let Some(found) = is_true(CANARY) {
-        return Err(Refusal::Canary {
-            key: CANARY.to_owned(),
-            found,
-        });
+        return Err(Refusal::Canary { key: CANARY.to_owned(), found });
     }
     if let Some(found) = is_true(SSL_PASSTHROUGH) {
-        return Err(Refusal::TlsPassthrough {
-            key: SSL_PASSTHROUGH.to_owned(),
-            found,
-        });
+        return Err(Refusal::TlsPassthrough { key: SSL_PASSTHROUGH.to_owned(), found });
     }
     if is_true(CHALLENGE_IN_PLACE).is_some() {
-        return Err(Refusal::ChallengeInPlace {
-            key: CHALLENGE_IN_PLACE.to_owned(),
-        });
+        return Err(Refusal::ChallengeInPlace { key: CHALLENGE_IN_PLACE.to_owned() });
     }
     if app.annotation(AUTH_METHOD).is_some() {
-        return Err(Refusal::AuthMethod {
-            key: AUTH_METHOD.to_owned(),
-        });
+        return Err(Refusal::AuthMethod { key: AUTH_METHOD.to_owned() });
     }
     if request.auth_route == AuthRoute::Host && app.annotation(CLIENT_CERTIFICATES).is_some() {
         let auth_route = settings.keys.auth_route.clone();
-        return Err(Refusal::ClientCertificates {
-            key: CLIENT_CERTIFICATES.to_owned(),
-            auth_route,
-        });
+        return Err(Refusal::ClientCertificates { key: CLIENT_CERTIFICATES.to_owned(), auth_route });
     }
-    if let Some(found) = app
-        .annotation(REWRITE_TARGET)
-        .filter(|_| !settings.nginx_rejects_dot_segments)
-    {
-        return Err(Refusal::Rewrite {
-            key: REWRITE_TARGET.to_owned(),
-            found: found.to_owned(),
-        });
+    if let Some(found) = app.annotation(REWRITE_TARGET).filter(|_| !settings.nginx_rejects_dot_segments) {
+        return Err(Refusal::Rewrite { key: REWRITE_TARGET.to_owned(), found: found.to_owned() });
     }
     if let Some((host, path)) = ingress.swallowing_paths.first() {
         let (ingress, host, path) = (ingress.key.clone(), host.clone(), path.clone());
@@ -117,19 +92,13 @@ fn is_go_true(value: &str) -> bool {
 pub(super) fn warnings(app: &AppFacts) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if app.annotation(SATISFY) == Some("any") {
-        warnings.push(Warning::SatisfyAny {
-            key: SATISFY.to_owned(),
-        });
+        warnings.push(Warning::SatisfyAny { key: SATISFY.to_owned() });
     }
     let redirects = REDIRECTS.iter().filter(|key| app.annotation(key).is_some());
-    warnings.extend(redirects.map(|key| Warning::Redirect {
-        key: (*key).to_owned(),
-    }));
+    warnings.extend(redirects.map(|key| Warning::Redirect { key: (*key).to_owned() }));
     let errors = app.annotation(CUSTOM_HTTP_ERRORS).unwrap_or_default();
     if errors.split(',').any(|code| code.trim() == "401") {
-        warnings.push(Warning::InterceptsLogin {
-            key: CUSTOM_HTTP_ERRORS.to_owned(),
-        });
+        warnings.push(Warning::InterceptsLogin { key: CUSTOM_HTTP_ERRORS.to_owned() });
     }
     warnings
 }
@@ -168,9 +137,7 @@ pub(super) fn annotations(
 
 /// The annotation by which an app, opted out or not, still needs its outpost route.
 pub(super) fn annotation_using_route(app: &AppFacts) -> Option<&'static str> {
-    app.annotation(AUTH_URL)
-        .filter(|url| url.contains(OUTPOST_PATH))
-        .map(|_| AUTH_URL)
+    app.annotation(AUTH_URL).filter(|url| url.contains(OUTPOST_PATH)).map(|_| AUTH_URL)
 }
 
 /// Request headers for the auth check. An empty value drops what the client sent: old outposts believe
@@ -182,10 +149,7 @@ pub(super) fn request_headers(auth_route: AuthRoute) -> BTreeMap<String, String>
         // for a visitor of another by sending the header himself.
         headers.insert("X-Forwarded-Host", "$host");
     }
-    headers
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// Annotations of the Ingress that routes the outpost path.

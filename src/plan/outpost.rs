@@ -40,28 +40,15 @@ impl Discovered {
     /// The known outpost that listens at `host`, whatever the port.
     pub fn at_host(&self, host: &str, settings: &Settings) -> Option<String> {
         let configured = settings.outposts.iter().find(|(_, address)| address.host == host);
-        let discovered = || {
-            self.services
-                .values()
-                .find(|found| address(found, settings).host == host)
-        };
-        configured
-            .map(|(name, _)| name.clone())
-            .or_else(|| discovered().map(|found| found.name.clone()))
+        let discovered = || self.services.values().find(|found| address(found, settings).host == host);
+        configured.map(|(name, _)| name.clone()).or_else(|| discovered().map(|found| found.name.clone()))
     }
 
     fn named(&self, name: &str, settings: &Settings) -> Result<Outpost, Unresolved> {
         if let Some(address) = settings.outposts.get(name) {
-            return Ok(Outpost {
-                name: name.to_owned(),
-                address: address.clone(),
-            });
+            return Ok(Outpost { name: name.to_owned(), address: address.clone() });
         }
-        let found: Vec<_> = self
-            .services
-            .values()
-            .filter(|found| found.name == name)
-            .collect();
+        let found: Vec<_> = self.services.values().filter(|found| found.name == name).collect();
         match found.as_slice() {
             [one] => Ok(outpost(one, settings)),
             [] if !self.complete => Err(Waiting::ForOutposts.into()),
@@ -72,10 +59,7 @@ impl Discovered {
             })),
             several => {
                 let services = several.iter().map(|found| found.key.to_string()).collect();
-                Err(Unresolved::Refused(Refusal::AmbiguousOutpost {
-                    name: name.to_owned(),
-                    services,
-                }))
+                Err(Unresolved::Refused(Refusal::AmbiguousOutpost { name: name.to_owned(), services }))
             }
         }
     }
@@ -85,15 +69,8 @@ impl Discovered {
         let mut configured = settings.outposts.iter();
         if let Some((name, address)) = configured.next() {
             return match configured.next() {
-                None => Ok(Outpost {
-                    name: name.clone(),
-                    address: address.clone(),
-                }),
-                Some(_) => Err(Refusal::NoDefaultOutpost {
-                    key: key(),
-                    known: self.names(settings),
-                }
-                .into()),
+                None => Ok(Outpost { name: name.clone(), address: address.clone() }),
+                Some(_) => Err(Refusal::NoDefaultOutpost { key: key(), known: self.names(settings) }.into()),
             };
         }
         if !self.complete {
@@ -102,16 +79,11 @@ impl Discovered {
         let mut standalone = self.services.values().filter(|found| !found.is_embedded());
         match (standalone.next(), standalone.next()) {
             (Some(only), None) => Ok(outpost(only, settings)),
-            (Some(_), Some(_)) => Err(Refusal::NoDefaultOutpost {
-                key: key(),
-                known: self.names(settings),
+            (Some(_), Some(_)) => {
+                Err(Refusal::NoDefaultOutpost { key: key(), known: self.names(settings) }.into())
             }
-            .into()),
             (None, _) => Err(match self.services.values().next() {
-                Some(embedded) => Refusal::OnlyEmbeddedOutpost {
-                    service: embedded.key.clone(),
-                    key: key(),
-                },
+                Some(embedded) => Refusal::OnlyEmbeddedOutpost { service: embedded.key.clone(), key: key() },
                 None => Refusal::NoOutpost,
             }
             .into()),
@@ -126,18 +98,13 @@ impl Discovered {
 }
 
 fn outpost(found: &DiscoveredOutpost, settings: &Settings) -> Outpost {
-    Outpost {
-        name: found.name.clone(),
-        address: address(found, settings),
-    }
+    Outpost { name: found.name.clone(), address: address(found, settings) }
 }
 
 fn address(found: &DiscoveredOutpost, settings: &Settings) -> Address {
     Address {
         scheme: if found.https { Scheme::Https } else { Scheme::Http },
-        host: settings
-            .cluster_domain
-            .service_host(&found.key.namespace, &found.key.name),
+        host: settings.cluster_domain.service_host(&found.key.namespace, &found.key.name),
         port: found.port,
     }
 }

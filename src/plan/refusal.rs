@@ -10,27 +10,16 @@ const RECHECK: Duration = Duration::from_secs(60);
 
 /// Why an app is not protected although it asks to be. The message says what is wrong, where, and what to do.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "each variant's message says what it and its fields mean"
-)]
+#[allow(missing_docs, reason = "each variant's message says what it and its fields mean")]
 pub enum Refusal {
     #[error("annotation {key} is {value:?}; write \"{}\"", .allowed.join("\" or \""))]
-    InvalidAnnotation {
-        key: String,
-        value: String,
-        allowed: &'static [&'static str],
-    },
+    InvalidAnnotation { key: String, value: String, allowed: &'static [&'static str] },
 
     #[error(
         "annotation {key} names the outpost {name:?}, which is not known; known are: {}. Use one of these, or have \
          the admin add it with --outpost {name}=URL", list(.known)
     )]
-    UnknownOutpost {
-        key: String,
-        name: String,
-        known: Vec<String>,
-    },
+    UnknownOutpost { key: String, name: String, known: Vec<String> },
 
     #[error(
         "no outpost is known: create a proxy outpost in authentik (Applications > Outposts) with its Kubernetes \
@@ -71,11 +60,7 @@ pub enum Refusal {
          for another ingress controller would leave the app open. Use a supported class, or, if one of these does serve \
          the class, have the admin say so with --class {class}=DIALECT"
     )]
-    UnsupportedController {
-        class: String,
-        controller: String,
-        supported: String,
-    },
+    UnsupportedController { class: String, controller: String, supported: String },
 
     #[error("it has no rule with a host, so there is no address to log in at: add spec.rules[].host")]
     NoHost,
@@ -87,12 +72,7 @@ pub enum Refusal {
         "annotation {key} is {found:?}, which this controller did not write; it would write {wanted:?}. Remove yours to be \
          protected through authentik, or remove {opt_in} to keep yours"
     )]
-    OwnAnnotation {
-        key: String,
-        found: String,
-        wanted: String,
-        opt_in: String,
-    },
+    OwnAnnotation { key: String, found: String, wanted: String, opt_in: String },
 
     #[error(
         "annotation {key} is {found:?}, but ingress-nginx takes a canary's auth from its main Ingress: put the opt-in on \
@@ -135,11 +115,7 @@ pub enum Refusal {
         "the path {path:?} of Ingress {ingress} is a regular expression that takes {OUTPOST_PATH} away from the outpost on \
          {}: shorten it to fewer than 23 characters, or exclude that path in it", .host.as_ref().map_or("every host", Host::as_str)
     )]
-    SwallowedPath {
-        ingress: ObjectKey,
-        host: Option<Host>,
-        path: String,
-    },
+    SwallowedPath { ingress: ObjectKey, host: Option<Host>, path: String },
 
     #[error(
         "its own rules hold the path {path:?}, so the login itself would need a login: remove that path, this controller \
@@ -151,24 +127,13 @@ pub enum Refusal {
         "the host {host} is already protected through the outpost {theirs:?} by Ingress {holder}, and one host can have \
          one outpost only: use {theirs:?} here as well (annotation {key}), or another host"
     )]
-    OtherOutpostOnHost {
-        host: Host,
-        holder: ObjectKey,
-        theirs: String,
-        key: String,
-    },
+    OtherOutpostOnHost { host: Host, holder: ObjectKey, theirs: String, key: String },
 
     #[error(
         "Ingress {ingress} already routes {path} of {host}, but not to the outpost {outpost:?} ({found}): point it there \
          or delete it"
     )]
-    ForeignRoute {
-        host: Host,
-        ingress: ObjectKey,
-        path: String,
-        outpost: String,
-        found: String,
-    },
+    ForeignRoute { host: Host, ingress: ObjectKey, path: String, outpost: String, found: String },
 
     #[error(
         "an Ingress {name} exists that this controller did not make and that does not route {OUTPOST_PATH} of all hosts \
@@ -180,11 +145,7 @@ pub enum Refusal {
         "a Service {name} exists that this controller did not make and that does not lead to {wanted} (it leads to \
          {found}): rename or delete it, or make it an ExternalName Service for that host"
     )]
-    ServiceNameTaken {
-        name: ObjectKey,
-        wanted: String,
-        found: String,
-    },
+    ServiceNameTaken { name: ObjectKey, wanted: String, found: String },
 
     #[error(
         "a ConfigMap {name} exists that this controller did not make and that does not hold the request headers it needs: \
@@ -230,18 +191,10 @@ impl Refusal {
     /// Only labelled `ConfigMaps` and `ExternalName` Services are watched, so another object under such a name
     /// disappears without a word.
     pub fn recheck_after(&self) -> Option<Duration> {
-        matches!(
-            self,
-            Self::ServiceNameTaken { .. } | Self::HeadersNameTaken { .. }
-        )
-        .then_some(RECHECK)
+        matches!(self, Self::ServiceNameTaken { .. } | Self::HeadersNameTaken { .. }).then_some(RECHECK)
     }
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -65,12 +65,7 @@ impl Request {
         let keys = &settings.keys;
         if let OptIn::Invalid(value) = &app.opt_in {
             let (key, value) = (keys.opt_in.clone(), value.clone());
-            return Err(Refusal::InvalidAnnotation {
-                key,
-                value,
-                allowed: &["true", "false"],
-            }
-            .into());
+            return Err(Refusal::InvalidAnnotation { key, value, allowed: &["true", "false"] }.into());
         }
         let auth_route = choice(app, &keys.auth_route, &["host", "direct"])?;
         let scheme = choice(app, &keys.scheme, &["https", "http"])?;
@@ -85,11 +80,7 @@ impl Request {
                 Some(_) => AuthRoute::Host,
                 None => settings.auth_route,
             },
-            scheme: if scheme == Some("http") {
-                Scheme::Http
-            } else {
-                Scheme::Https
-            },
+            scheme: if scheme == Some("http") { Scheme::Http } else { Scheme::Https },
             hosts,
         };
         dialect.check(ingress, app, &request, settings)?;
@@ -104,11 +95,9 @@ fn choice<'a>(
     allowed: &'static [&'static str],
 ) -> Result<Option<&'a str>, Refusal> {
     match app.annotation(key) {
-        Some(value) if !allowed.contains(&value) => Err(Refusal::InvalidAnnotation {
-            key: key.to_owned(),
-            value: value.to_owned(),
-            allowed,
-        }),
+        Some(value) if !allowed.contains(&value) => {
+            Err(Refusal::InvalidAnnotation { key: key.to_owned(), value: value.to_owned(), allowed })
+        }
         value => Ok(value),
     }
 }
@@ -121,9 +110,7 @@ fn hosts(ingress: &IngressFacts, app: &AppFacts) -> Result<Vec<Host>, Refusal> {
         return Err(Refusal::NoHost);
     }
     if let Some(path) = ingress.outpost_paths.first() {
-        return Err(Refusal::OutpostPathInApp {
-            path: path.path.clone(),
-        });
+        return Err(Refusal::OutpostPathInApp { path: path.path.clone() });
     }
     Ok(ingress.hosts.to_vec())
 }
@@ -136,21 +123,13 @@ fn dialect(ingress: &IngressFacts, settings: &Settings, classes: &Classes) -> Re
     }
     let Some(facts) = classes.known.get(&ObjectKey::new("", class)) else {
         return Err(if classes.complete {
-            Refusal::UnknownClass {
-                class: class.to_owned(),
-            }
-            .into()
+            Refusal::UnknownClass { class: class.to_owned() }.into()
         } else {
             Waiting::ForClasses.into()
         });
     };
     Dialect::of_controller(&facts.controller).ok_or_else(|| {
         let (class, controller) = (class.to_owned(), facts.controller.clone());
-        Refusal::UnsupportedController {
-            class,
-            controller,
-            supported: Dialect::supported(),
-        }
-        .into()
+        Refusal::UnsupportedController { class, controller, supported: Dialect::supported() }.into()
     })
 }

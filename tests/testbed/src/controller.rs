@@ -49,8 +49,7 @@ impl Builder {
     /// One more environment variable.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env
-            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -60,11 +59,7 @@ impl Builder {
     pub fn start(&self) -> Result<Controller> {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()?));
         let mut command = Command::new(&self.program);
-        command
-            .arg("run")
-            .arg("--listen")
-            .arg(listen.to_string())
-            .args(&self.args);
+        command.arg("run").arg("--listen").arg(listen.to_string()).args(&self.args);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let process = Guard::new("ingress-sso-")?.spawn("ingress-sso", &command)?;
         Ok(Controller { process, listen })
@@ -84,11 +79,7 @@ impl Controller {
     /// The tests of the package know the program as `env!("CARGO_BIN_EXE_ingress-sso")`. The environment of
     /// this process is passed on; the arguments end up after `--listen`.
     pub fn builder(program: impl Into<PathBuf>) -> Builder {
-        Builder {
-            program: program.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-        }
+        Builder { program: program.into(), args: Vec::new(), env: Vec::new() }
     }
 
     /// Waits until `GET /readyz` answers 200, at most `timeout`.
@@ -104,10 +95,7 @@ impl Controller {
                 Response { status, body } => bail!("/readyz answers {status} {}", body.trim()),
             }
         });
-        ready
-            .await
-            .unwrap_or_else(Err)
-            .map_err(|error| self.process.failure(&format!("{error:#}")))
+        ready.await.unwrap_or_else(Err).map_err(|error| self.process.failure(&format!("{error:#}")))
     }
 
     /// Asks it for a path, such as `/metrics`. Fails without an HTTP answer.
@@ -134,10 +122,7 @@ impl Controller {
     ///
     /// Returns its exit status and the time it took. Fails when it had ended before, or has not ended by then.
     pub async fn terminate(&self, timeout: Duration) -> Result<(ExitStatus, Duration)> {
-        self.process
-            .terminate(timeout)
-            .await
-            .context("terminate the controller")
+        self.process.terminate(timeout).await.context("terminate the controller")
     }
 
     /// Stops it (SIGSTOP), as a machine without CPU time would.

@@ -67,10 +67,7 @@ impl Guard {
     /// Fails when the directory cannot be made or `sh` cannot be run.
     pub fn new(prefix: &str) -> Result<Self> {
         let keep = std::env::var_os("INGRESS_SSO_TESTBED_KEEP").is_some_and(|value| !value.is_empty());
-        let dir = tempfile::Builder::new()
-            .prefix(prefix)
-            .tempdir()
-            .context("make a temporary directory")?;
+        let dir = tempfile::Builder::new().prefix(prefix).tempdir().context("make a temporary directory")?;
         let (reader, writer) = pipe().context("make a pipe")?;
         let shell = Command::new("sh")
             .args(["-c", GUARD, "guard"])
@@ -88,11 +85,7 @@ impl Guard {
         if keep {
             eprintln!("testbed: keeping {}", dir.display());
         }
-        Ok(Self(Arc::new(Inner {
-            dir,
-            pipe: Some(writer),
-            shell,
-        })))
+        Ok(Self(Arc::new(Inner { dir, pipe: Some(writer), shell })))
     }
 
     /// The temporary directory.
@@ -112,10 +105,7 @@ impl Guard {
         let begin = fs::metadata(&log).map_or(0, |metadata| metadata.len());
 
         let mut spawn = Command::new("sh");
-        spawn
-            .args(["-c", SPAWN, name])
-            .arg(command.get_program())
-            .args(command.get_args());
+        spawn.args(["-c", SPAWN, name]).arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
             match value {
                 Some(value) => spawn.env(key, value),
@@ -138,9 +128,7 @@ impl Guard {
     /// Tells the guard that the process is no more, so that it does not kill a later one with the same id.
     pub(crate) fn forget(&self, pid: u32) -> Result<()> {
         // One write of less than PIPE_BUF bytes is never mixed with another.
-        self.pipe()?
-            .write_all(format!("-{pid}\n").as_bytes())
-            .context("tell the guard")
+        self.pipe()?.write_all(format!("-{pid}\n").as_bytes()).context("tell the guard")
     }
 
     fn pipe(&self) -> Result<&PipeWriter> {

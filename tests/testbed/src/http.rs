@@ -27,10 +27,7 @@ pub struct Response {
 /// is an answer.
 pub async fn get(address: SocketAddr, path: &str) -> Result<Response> {
     let what = || format!("GET http://{address}{path}");
-    timeout(TIMEOUT, exchange(address, path))
-        .await
-        .with_context(what)?
-        .with_context(what)
+    timeout(TIMEOUT, exchange(address, path)).await.with_context(what)?.with_context(what)
 }
 
 async fn exchange(address: SocketAddr, path: &str) -> Result<Response> {
@@ -44,14 +41,9 @@ async fn exchange(address: SocketAddr, path: &str) -> Result<Response> {
 }
 
 fn parse(answer: &str) -> Result<Response> {
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .context("the answer ends within its head")?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer ends within its head")?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok(Response {
-        status: status.context("the answer has no status")?,
-        body: body.to_owned(),
-    })
+    Ok(Response { status: status.context("the answer has no status")?, body: body.to_owned() })
 }
 
 #[cfg(test)]
@@ -61,13 +53,7 @@ mod tests {
     #[test]
     fn answers() {
         let response = parse("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno").unwrap();
-        assert_eq!(
-            response,
-            Response {
-                status: 503,
-                body: "no".to_owned()
-            }
-        );
+        assert_eq!(response, Response { status: 503, body: "no".to_owned() });
         assert!(parse("").is_err());
         assert!(parse("SSH-2.0-OpenSSH\r\n\r\n").is_err());
     }

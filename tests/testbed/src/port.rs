@@ -17,10 +17,7 @@ use anyhow::{Result, bail};
 const RANGE: Range<u16> = 20_000..32_000;
 
 /// Counts up from a random start: unique in a process, and two processes seldom meet.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "any 32 bits are as random as the others"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "any 32 bits are as random as the others")]
 static NEXT: LazyLock<AtomicU32> =
     LazyLock::new(|| AtomicU32::new(RandomState::new().hash_one(std::process::id()) as u32));
 

@@ -41,14 +41,7 @@ struct State {
 impl Process {
     pub(crate) fn new(name: String, child: Child, log: PathBuf, begin: u64, guard: Guard) -> Self {
         let pid = child.id();
-        Self {
-            name,
-            pid,
-            state: Mutex::new(State { child, ended: None }),
-            log,
-            begin,
-            guard,
-        }
+        Self { name, pid, state: Mutex::new(State { child, ended: None }), log, begin, guard }
     }
 
     /// Its process id, which is the id of its process group too.
@@ -77,10 +70,7 @@ impl Process {
     pub fn exited(&self) -> Result<Option<ExitStatus>> {
         let mut state = self.state();
         if state.ended.is_none() {
-            state.ended = state
-                .child
-                .try_wait()
-                .with_context(|| format!("wait for {}", self.name))?;
+            state.ended = state.child.try_wait().with_context(|| format!("wait for {}", self.name))?;
             if state.ended.is_some() {
                 self.guard.forget(self.pid)?;
             }
@@ -115,12 +105,7 @@ impl Process {
         if self.exited()?.is_none() {
             self.signal("KILL")?;
             let mut state = self.state();
-            state.ended = Some(
-                state
-                    .child
-                    .wait()
-                    .with_context(|| format!("wait for {}", self.name))?,
-            );
+            state.ended = Some(state.child.wait().with_context(|| format!("wait for {}", self.name))?);
             self.guard.forget(self.pid)?;
         }
         Ok(())
@@ -154,27 +139,14 @@ impl Process {
 
     /// Sends a signal, named without `SIG`, to the process group. Fails if the process has ended.
     pub fn signal(&self, signal: &str) -> Result<()> {
-        ensure!(
-            self.exited()?.is_none(),
-            self.failure(&format!("cannot get SIG{signal}, it has ended"))
-        );
+        ensure!(self.exited()?.is_none(), self.failure(&format!("cannot get SIG{signal}, it has ended")));
         // Through a shell, since signals need `unsafe` or a crate, and a `kill` program is not everywhere.
         let kill = Command::new("sh")
-            .args([
-                "-c",
-                r#"kill -s "$1" -- "-$2""#,
-                "kill",
-                signal,
-                &self.pid.to_string(),
-            ])
+            .args(["-c", r#"kill -s "$1" -- "-$2""#, "kill", signal, &self.pid.to_string()])
             .output()
             .context("run sh")?;
         if !kill.status.success() {
-            bail!(
-                "SIG{signal} to {}: {}",
-                self.name,
-                String::from_utf8_lossy(&kill.stderr).trim()
-            );
+            bail!("SIG{signal} to {}: {}", self.name, String::from_utf8_lossy(&kill.stderr).trim());
         }
         Ok(())
     }
@@ -184,9 +156,7 @@ impl Process {
         let path = format!("/proc/{}/status", self.pid);
         let status = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line
-            .and_then(|line| line.trim().strip_suffix(" kB"))
-            .context("no VmRSS in kB")?;
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmRSS in kB")?;
         Ok(kib.parse::<u64>().with_context(|| format!("VmRSS of {path}"))? * 1024)
     }
 

@@ -99,10 +99,7 @@ mod tests {
     async fn timeout_says_what_and_last_state() {
         let error = eventually::<(), _, _>("a bus", Duration::from_millis(60), || async { bail!("a tram") });
         let error = error.await.unwrap_err().to_string();
-        assert!(
-            error.contains("for a bus") && error.contains("last seen: a tram"),
-            "{error}"
-        );
+        assert!(error.contains("for a bus") && error.contains("last seen: a tram"), "{error}");
     }
 
     #[tokio::test]

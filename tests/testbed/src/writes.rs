@@ -40,10 +40,7 @@ impl Writes {
     /// [`Writes::settled`]. Fails when the metrics cannot be read.
     pub async fn read(client: &Client) -> Result<Self> {
         let request = http::Request::get("/metrics").body(Vec::new())?;
-        let metrics = client
-            .request_text(request)
-            .await
-            .context("read the metrics of the API server")?;
+        let metrics = client.request_text(request).await.context("read the metrics of the API server")?;
         Self::parse(&metrics)
     }
 
@@ -73,13 +70,7 @@ impl Writes {
     #[must_use]
     pub fn of(&self, resources: &[&str]) -> Self {
         let wanted = |write: &Write| resources.is_empty() || resources.contains(&write.resource.as_str());
-        Self(
-            self.0
-                .iter()
-                .filter(|(write, _)| wanted(write))
-                .map(|(write, &n)| (write.clone(), n))
-                .collect(),
-        )
+        Self(self.0.iter().filter(|(write, _)| wanted(write)).map(|(write, &n)| (write.clone(), n)).collect())
     }
 
     /// The number of writes of a resource by a verb, whatever the answer was.
@@ -102,9 +93,7 @@ impl Writes {
 
     fn parse(metrics: &str) -> Result<Self> {
         let mut writes = Self::default();
-        let samples = metrics
-            .lines()
-            .filter_map(|line| line.strip_prefix("apiserver_request_total{"));
+        let samples = metrics.lines().filter_map(|line| line.strip_prefix("apiserver_request_total{"));
         for sample in samples {
             let parsed = parse_sample(sample).with_context(|| format!("read the metric {sample:?}"))?;
             if let Some((write, n)) = parsed {
@@ -120,10 +109,7 @@ impl Writes {
 fn parse_sample(sample: &str) -> Result<Option<(Write, u64)>> {
     // The values are names, verbs and numbers: they contain no quotes, commas or braces.
     let (labels, count) = sample.split_once("} ").context("it has no value")?;
-    let labels: BTreeMap<&str, &str> = labels
-        .split(',')
-        .filter_map(|label| label.split_once('='))
-        .collect();
+    let labels: BTreeMap<&str, &str> = labels.split(',').filter_map(|label| label.split_once('=')).collect();
     let label = |name| labels.get(name).map_or("", |value| value.trim_matches('"'));
     let verb = label("verb");
     if !VERBS.contains(&verb) || !label("dry_run").is_empty() {
@@ -134,14 +120,7 @@ fn parse_sample(sample: &str) -> Result<Option<(Write, u64)>> {
         subresource => format!("{}/{subresource}", label("resource")),
     };
     let code = label("code").parse().context("its code is no number")?;
-    Ok(Some((
-        Write {
-            resource,
-            verb: verb.to_owned(),
-            code,
-        },
-        count.trim().parse().context("its value")?,
-    )))
+    Ok(Some((Write { resource, verb: verb.to_owned(), code }, count.trim().parse().context("its value")?)))
 }
 
 impl Sub for &Writes {
@@ -152,10 +131,7 @@ impl Sub for &Writes {
     fn sub(self, earlier: &Writes) -> Writes {
         let since = |write: &Write, n: u64| n.saturating_sub(earlier.0.get(write).copied().unwrap_or(0));
         Writes(
-            self.iter()
-                .map(|(write, n)| (write.clone(), since(write, n)))
-                .filter(|&(_, n)| n > 0)
-                .collect(),
+            self.iter().map(|(write, n)| (write.clone(), since(write, n))).filter(|&(_, n)| n > 0).collect(),
         )
     }
 }

@@ -29,9 +29,7 @@ const SOON: Duration = Duration::from_secs(20);
 async fn own_namespace(name: &str) -> Result<(&'static ControlPlane, Client)> {
     let plane = ControlPlane::shared().await?;
     let client = plane.client()?;
-    Api::<Namespace>::all(client.clone())
-        .create(&PostParams::default(), &namespace(name))
-        .await?;
+    Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace(name)).await?;
     Ok((plane, client))
 }
 
@@ -64,14 +62,9 @@ async fn an_owned_ingress_goes_with_its_owner() -> Result<()> {
     let owners: Api<ConfigMap> = Api::namespaced(client.clone(), "garbage");
     let ingresses: Api<Ingress> = Api::namespaced(client, "garbage");
     let created = owners.create(&PostParams::default(), &named("owner")).await?;
-    let owned = ingress("garbage", "owned")
-        .host("owned.example.com")
-        .owner(owner(&created))
-        .build();
+    let owned = ingress("garbage", "owned").host("owned.example.com").owner(owner(&created)).build();
     ingresses.create(&PostParams::default(), &owned).await?;
-    ingresses
-        .create(&PostParams::default(), &ingress("garbage", "free").build())
-        .await?;
+    ingresses.create(&PostParams::default(), &ingress("garbage", "free").build()).await?;
 
     owners.delete("owner", &DeleteParams::default()).await?;
 
@@ -84,9 +77,7 @@ async fn an_owned_ingress_goes_with_its_owner() -> Result<()> {
 async fn a_deleted_namespace_takes_its_contents_along() -> Result<()> {
     let (_, client) = own_namespace("doomed").await?;
     let ingresses: Api<Ingress> = Api::namespaced(client.clone(), "doomed");
-    ingresses
-        .create(&PostParams::default(), &ingress("doomed", "app").build())
-        .await?;
+    ingresses.create(&PostParams::default(), &ingress("doomed", "app").build()).await?;
     let namespaces: Api<Namespace> = Api::all(client);
 
     namespaces.delete("doomed", &DeleteParams::default()).await?;
@@ -102,27 +93,17 @@ async fn a_deleted_namespace_takes_its_contents_along() -> Result<()> {
 async fn a_service_account_may_do_what_its_role_allows() -> Result<()> {
     let (plane, client) = own_namespace("rbac").await?;
     let create = PostParams::default();
-    Api::<ServiceAccount>::namespaced(client.clone(), "rbac")
-        .create(&create, &named("reader"))
-        .await?;
+    Api::<ServiceAccount>::namespaced(client.clone(), "rbac").create(&create, &named("reader")).await?;
     let rules = vec![PolicyRule {
         api_groups: Some(vec!["networking.k8s.io".to_owned()]),
         resources: Some(vec!["ingresses".to_owned()]),
         verbs: vec!["list".to_owned()],
         ..Default::default()
     }];
-    let role = ClusterRole {
-        rules: Some(rules),
-        ..named("ingress-reader")
-    };
-    Api::<ClusterRole>::all(client.clone())
-        .create(&create, &role)
-        .await?;
+    let role = ClusterRole { rules: Some(rules), ..named("ingress-reader") };
+    Api::<ClusterRole>::all(client.clone()).create(&create, &role).await?;
     let binding = RoleBinding {
-        metadata: ObjectMeta {
-            name: Some("reader".to_owned()),
-            ..Default::default()
-        },
+        metadata: ObjectMeta { name: Some("reader".to_owned()), ..Default::default() },
         role_ref: RoleRef {
             api_group: "rbac.authorization.k8s.io".to_owned(),
             kind: "ClusterRole".to_owned(),
@@ -135,9 +116,7 @@ async fn a_service_account_may_do_what_its_role_allows() -> Result<()> {
             ..Default::default()
         }]),
     };
-    Api::<RoleBinding>::namespaced(client, "rbac")
-        .create(&create, &binding)
-        .await?;
+    Api::<RoleBinding>::namespaced(client, "rbac").create(&create, &binding).await?;
 
     let reader = kubeconfig::client(&plane.service_account_kubeconfig("rbac", "reader").await?).await?;
     let ingresses: Api<Ingress> = Api::namespaced(reader, "rbac");
@@ -174,10 +153,7 @@ async fn writes_are_counted() -> Result<()> {
     let before = Writes::settled(&client, &resources, quiet).await?;
 
     limits.create(&PostParams::default(), &named("limits")).await?;
-    let apply = |dry_run| PatchParams {
-        dry_run,
-        ..PatchParams::apply("test")
-    };
+    let apply = |dry_run| PatchParams { dry_run, ..PatchParams::apply("test") };
     let applied = Patch::Apply(serde_json::json!({
         "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "limits", "labels": {"a": "b"}},
     }));
@@ -203,17 +179,8 @@ async fn kubectl_applies_and_explains_itself() -> Result<()> {
     let said = kubectl_with_input(plane.kubeconfig(), &["apply", "-f", "-"], &manifest).await?;
 
     assert_eq!(said.trim(), "ingress.networking.k8s.io/app created");
-    assert!(
-        Api::<Ingress>::namespaced(client, "kubectl")
-            .get_opt("app")
-            .await?
-            .is_some()
-    );
-    let Err(error) = kubectl(
-        plane.kubeconfig(),
-        &["get", "ingress", "--namespace", "kubectl", "none"],
-    )
-    .await
+    assert!(Api::<Ingress>::namespaced(client, "kubectl").get_opt("app").await?.is_some());
+    let Err(error) = kubectl(plane.kubeconfig(), &["get", "ingress", "--namespace", "kubectl", "none"]).await
     else {
         bail!("kubectl got what does not exist");
     };
@@ -227,15 +194,7 @@ async fn the_api_server_comes_back_with_its_data() -> Result<()> {
     let client = plane.client()?;
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
     let data = BTreeMap::from([("key".to_owned(), "value".to_owned())]);
-    config_maps
-        .create(
-            &PostParams::default(),
-            &ConfigMap {
-                data: Some(data),
-                ..named("kept")
-            },
-        )
-        .await?;
+    config_maps.create(&PostParams::default(), &ConfigMap { data: Some(data), ..named("kept") }).await?;
 
     plane.stop_api_server()?;
     assert!(config_maps.get("kept").await.is_err());
@@ -249,15 +208,10 @@ async fn the_api_server_comes_back_with_its_data() -> Result<()> {
     assert!(config_maps.get("kept").await?.data.is_some());
 
     // The garbage collector gets over it too.
-    let created = config_maps
-        .create(&PostParams::default(), &named("owner"))
-        .await?;
+    let created = config_maps.create(&PostParams::default(), &named("owner")).await?;
     let ingresses: Api<Ingress> = Api::namespaced(client, "default");
     ingresses
-        .create(
-            &PostParams::default(),
-            &ingress("default", "owned").owner(owner(&created)).build(),
-        )
+        .create(&PostParams::default(), &ingress("default", "owned").owner(owner(&created)).build())
         .await?;
     config_maps.delete("owner", &DeleteParams::default()).await?;
     gone(&ingresses, "owned").await?;

@@ -23,10 +23,7 @@ async fn arguments_environment_and_sigterm() -> Result<()> {
         .kubeconfig("/some/kubeconfig".as_ref())
         .args(["--log", "debug"])
         .start()?;
-    let expected = format!(
-        "run --listen {} --log debug /some/kubeconfig\n",
-        controller.address()
-    );
+    let expected = format!("run --listen {} --log debug /some/kubeconfig\n", controller.address());
     ingress_sso_testbed::wait::eventually("its output", SOON, || async {
         match controller.logs()? {
             logs if logs == expected => Ok(Some(())),
@@ -44,14 +41,9 @@ async fn arguments_environment_and_sigterm() -> Result<()> {
 async fn an_early_end_shows_at_once_with_the_log() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let controller = Controller::builder(stand_in(&dir, "echo no cluster; exit 3")?).start()?;
-    let Err(error) = controller.wait_ready(SOON).await else {
-        bail!("it was ready")
-    };
+    let Err(error) = controller.wait_ready(SOON).await else { bail!("it was ready") };
     let error = format!("{error:#}");
-    assert!(
-        error.contains("ended early") && error.contains("exit status: 3"),
-        "{error}"
-    );
+    assert!(error.contains("ended early") && error.contains("exit status: 3"), "{error}");
     assert!(error.ends_with("no cluster"), "{error}");
     Ok(())
 }
@@ -59,9 +51,7 @@ async fn an_early_end_shows_at_once_with_the_log() -> Result<()> {
 #[tokio::test]
 async fn a_missing_program_shows_too() -> Result<()> {
     let controller = Controller::builder("/nowhere/ingress-sso").start()?;
-    let Err(error) = controller.wait_ready(SOON).await else {
-        bail!("it was ready")
-    };
+    let Err(error) = controller.wait_ready(SOON).await else { bail!("it was ready") };
     assert!(format!("{error:#}").contains("/nowhere/ingress-sso"), "{error:#}");
     Ok(())
 }

@@ -55,17 +55,11 @@ fn victim() -> Result<()> {
     let Ok(role) = env::var(VICTIM) else { return Ok(()) };
     let guard = Guard::new("victim-")?;
     let simple = guard.spawn("simple", Command::new("sleep").arg("1000"))?;
-    let family = guard.spawn(
-        "family",
-        Command::new("sh").args(["-c", "sleep 1000 & sleep 1000; :"]),
-    )?;
+    let family = guard.spawn("family", Command::new("sh").args(["-c", "sleep 1000 & sleep 1000; :"]))?;
     let stopped = guard.spawn("stopped", Command::new("sleep").arg("1000"))?;
     // It writes while the directory is being removed.
     let busy = "while :; do mkdir -p busy; date >busy/$$; done";
-    let busy = guard.spawn(
-        "busy",
-        Command::new("sh").args(["-c", busy]).current_dir(guard.dir()),
-    )?;
+    let busy = guard.spawn("busy", Command::new("sh").args(["-c", busy]).current_dir(guard.dir()))?;
     stopped.pause()?;
     sleep(Duration::from_millis(200));
     println!("\ndirectory {}", guard.dir().display());
@@ -91,7 +85,7 @@ struct Victim {
     child: Child,
     /// Its temporary directory.
     dir: PathBuf,
-    /// Process groups whose working directory, command or environment is in the directory, or whose parent it is.
+    /// What it started, unless it is the one that panics.
     processes: Vec<u32>,
 }
 
@@ -108,16 +102,12 @@ impl Victim {
         let mut lines = stdout.lines().map_while(Result::ok);
         let dir = lines.find_map(|line| line.strip_prefix("directory ").map(PathBuf::from));
         let dir = dir.context("the victim ended before it had started anything")?;
-        // The victim that panics may be gone; its children are looked for by their log.
-        let processes = with_log_in(&dir)?;
-        if role != "panic" && processes.len() < 3 {
-            bail!("the victim has only {processes:?}");
+        let mut victim = Self { child, dir, processes: Vec::new() };
+        // The one that panics may have cleaned up by now.
+        if role != "panic" {
+            victim.processes = running(&victim.dir)?;
         }
-        Ok(Self {
-            child,
-            dir,
-            processes,
-        })
+        Ok(victim)
     }
 
     fn leaves_nothing(&self) -> Result<()> {
@@ -130,11 +120,31 @@ impl Victim {
             }
             sleep(Duration::from_millis(20));
         }
-        bail!(
-            "left: {:?}, directory: {}",
-            with_log_in(&self.dir)?,
-            fs::exists(&self.dir)?
-        )
+        bail!("left: {:?}, directory: {}", with_log_in(&self.dir)?, fs::exists(&self.dir)?)
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // So that nothing is left either when a test fails in the middle.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The processes with a log in `dir`, of which there have to be some. One that is about to become another
+/// program may not show for a moment.
+fn running(dir: &Path) -> Result<Vec<u32>> {
+    let start = Instant::now();
+    loop {
+        let processes = with_log_in(dir)?;
+        if processes.len() >= 3 {
+            return Ok(processes);
+        }
+        if start.elapsed() > Duration::from_secs(5) {
+            bail!("the victim has only {processes:?}");
+        }
+        sleep(Duration::from_millis(20));
     }
 }
 
@@ -150,9 +160,7 @@ fn with_log_in(dir: &Path) -> Result<Vec<u32>> {
 }
 
 fn signal(name: &str, target: &str) -> Result<()> {
-    let status = Command::new("sh")
-        .args(["-c", r#"kill -s "$1" -- "$2""#, "kill", name, target])
-        .status()?;
+    let status = Command::new("sh").args(["-c", r#"kill -s "$1" -- "$2""#, "kill", name, target]).status()?;
     if !status.success() {
         bail!("kill: {status}");
     }

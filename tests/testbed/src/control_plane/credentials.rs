@@ -34,9 +34,7 @@ impl Credentials {
     pub(super) fn write(dir: &Path, admin_token: &str) -> Result<Self> {
         let (authority, issuer) = authority().context("make a certificate authority")?;
         let key = KeyPair::generate().context("make a key")?;
-        let certificate = serving()?
-            .signed_by(&key, &issuer)
-            .context("make a serving certificate")?;
+        let certificate = serving()?.signed_by(&key, &issuer).context("make a serving certificate")?;
         let service_account_key = KeyPair::generate().context("make a key")?;
         let write = |name: &str, content: &str| {
             let path = dir.join(name);
@@ -49,19 +47,14 @@ impl Credentials {
             key: write("server.key", &key.serialize_pem())?,
             service_account_key: write("service-account.key", &service_account_key.serialize_pem())?,
             service_account_public_key: write("service-account.pub", &service_account_key.public_key_pem())?,
-            tokens: write(
-                "tokens.csv",
-                &format!("{admin_token},admin,admin,system:masters\n"),
-            )?,
+            tokens: write("tokens.csv", &format!("{admin_token},admin,admin,system:masters\n"))?,
         })
     }
 }
 
 fn authority() -> Result<(String, Issuer<'static, KeyPair>)> {
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "testbed authority");
+    params.distinguished_name.push(DnType::CommonName, "testbed authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
     let key = KeyPair::generate()?;
@@ -71,12 +64,8 @@ fn authority() -> Result<(String, Issuer<'static, KeyPair>)> {
 
 fn serving() -> Result<CertificateParams> {
     let mut params = CertificateParams::new(["localhost".to_owned(), "kubernetes.default.svc".to_owned()])?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "kube-apiserver");
-    params
-        .subject_alt_names
-        .push(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()));
+    params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+    params.subject_alt_names.push(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()));
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok(params)
 }

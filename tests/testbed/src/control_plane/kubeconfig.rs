@@ -34,8 +34,7 @@ pub async fn config(path: &Path) -> Result<Config> {
         config.default_retry = false;
         anyhow::Ok(config)
     };
-    read.await
-        .with_context(|| format!("read the kubeconfig {}", path.display()))
+    read.await.with_context(|| format!("read the kubeconfig {}", path.display()))
 }
 
 /// Makes a client from a kubeconfig file. It must not be used in another tokio runtime, such as that of another

@@ -88,13 +88,7 @@ impl ControlPlane {
         let guard = Guard::new("control-plane-")?;
         let token = random_token();
         let credentials = Credentials::write(guard.dir(), &token)?;
-        let setup = Setup {
-            assets,
-            etcd_port: port::free()?,
-            port: port::free()?,
-            credentials,
-            guard,
-        };
+        let setup = Setup { assets, etcd_port: port::free()?, port: port::free()?, credentials, guard };
         let admin_kubeconfig = setup.kubeconfig("admin", &token)?;
         let admin = kubeconfig::config(&admin_kubeconfig).await?;
 
@@ -103,14 +97,7 @@ impl ControlPlane {
         ready(&admin, &[&etcd, &api_server]).await?;
         let controller_manager = setup.start_controller_manager(&admin_kubeconfig)?;
         let api_server = Mutex::new(Some(api_server));
-        Ok(Self {
-            controller_manager,
-            api_server,
-            etcd,
-            admin,
-            admin_kubeconfig,
-            setup,
-        })
+        Ok(Self { controller_manager, api_server, etcd, admin, admin_kubeconfig, setup })
     }
 
     /// Makes a client of the user `admin`, who may do everything. It does not retry.
@@ -132,23 +119,15 @@ impl ControlPlane {
         self.setup.kubeconfig(name, token)
     }
 
-    /// Writes a kubeconfig file for a ServiceAccount, with a token that is valid for an hour, and returns its
-    /// path. The ServiceAccount may do what its role bindings allow.
+    /// Writes a kubeconfig file for a `ServiceAccount`, with a token that is valid for an hour, and returns its
+    /// path. The `ServiceAccount` may do what its role bindings allow.
     ///
-    /// Fails when the ServiceAccount does not exist.
+    /// Fails when the `ServiceAccount` does not exist.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client()?, namespace);
-        let spec = TokenRequestSpec {
-            expiration_seconds: Some(3600),
-            ..Default::default()
-        };
-        let request = TokenRequest {
-            spec,
-            ..Default::default()
-        };
-        let answer = accounts
-            .create_token_request(name, &PostParams::default(), &request)
-            .await;
+        let spec = TokenRequestSpec { expiration_seconds: Some(3600), ..Default::default() };
+        let request = TokenRequest { spec, ..Default::default() };
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
         let answer =
             answer.with_context(|| format!("ask for a token of ServiceAccount {namespace}/{name}"))?;
         let token = answer.status.context("a TokenRequest without status")?.token;
@@ -157,10 +136,7 @@ impl ControlPlane {
 
     /// Kills the API server (SIGKILL); etcd and its data stay. Fails when it is stopped already.
     pub fn stop_api_server(&self) -> Result<()> {
-        self.api_server()
-            .take()
-            .context("the API server is stopped already")?
-            .kill()
+        self.api_server().take().context("the API server is stopped already")?.kill()
     }
 
     /// Starts the API server again, on the same port with the same data, and returns when it is ready.
@@ -176,18 +152,12 @@ impl ControlPlane {
 
     /// Stops the API server (SIGSTOP): connections stay open and are accepted, and nothing answers.
     pub fn pause_api_server(&self) -> Result<()> {
-        self.api_server()
-            .as_ref()
-            .context("the API server is stopped")?
-            .pause()
+        self.api_server().as_ref().context("the API server is stopped")?.pause()
     }
 
     /// Lets the API server go on after [`ControlPlane::pause_api_server`] (SIGCONT).
     pub fn resume_api_server(&self) -> Result<()> {
-        self.api_server()
-            .as_ref()
-            .context("the API server is stopped")?
-            .resume()
+        self.api_server().as_ref().context("the API server is stopped")?.resume()
     }
 
     /// Where the API server listens.
@@ -207,16 +177,8 @@ impl ControlPlane {
 
     /// Resident memory of etcd, API server (0 when stopped) and controller manager, in bytes.
     pub fn resident_bytes(&self) -> Result<[u64; 3]> {
-        let api_server = self
-            .api_server()
-            .as_ref()
-            .map(Process::resident_bytes)
-            .transpose()?;
-        Ok([
-            self.etcd.resident_bytes()?,
-            api_server.unwrap_or(0),
-            self.controller_manager.resident_bytes()?,
-        ])
+        let api_server = self.api_server().as_ref().map(Process::resident_bytes).transpose()?;
+        Ok([self.etcd.resident_bytes()?, api_server.unwrap_or(0), self.controller_manager.resident_bytes()?])
     }
 
     fn api_server(&self) -> MutexGuard<'_, Option<Process>> {
@@ -227,10 +189,7 @@ impl ControlPlane {
 
 impl Setup {
     fn start_etcd(&self) -> Result<Process> {
-        self.guard.spawn(
-            assets::ETCD,
-            &servers::etcd(&self.assets, self.guard.dir(), self.etcd_port),
-        )
+        self.guard.spawn(assets::ETCD, &servers::etcd(&self.assets, self.guard.dir(), self.etcd_port))
     }
 
     fn start_api_server(&self) -> Result<Process> {
@@ -240,10 +199,7 @@ impl Setup {
     }
 
     fn start_controller_manager(&self, kubeconfig: &Path) -> Result<Process> {
-        self.guard.spawn(
-            assets::CONTROLLER_MANAGER,
-            &servers::controller_manager(&self.assets, kubeconfig),
-        )
+        self.guard.spawn(assets::CONTROLLER_MANAGER, &servers::controller_manager(&self.assets, kubeconfig))
     }
 
     fn url(&self) -> String {

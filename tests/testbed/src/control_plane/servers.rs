@@ -34,14 +34,8 @@ pub(super) fn api_server(assets: &Path, dir: &Path, port: u16, etcd: u16, keys: 
         .arg(flag_path("token-auth-file", &keys.tokens))
         .arg("--authorization-mode=RBAC")
         .arg("--service-account-issuer=https://kubernetes.default.svc")
-        .arg(flag_path(
-            "service-account-key-file",
-            &keys.service_account_public_key,
-        ))
-        .arg(flag_path(
-            "service-account-signing-key-file",
-            &keys.service_account_key,
-        ))
+        .arg(flag_path("service-account-key-file", &keys.service_account_public_key))
+        .arg(flag_path("service-account-signing-key-file", &keys.service_account_key))
         .arg("--service-cluster-ip-range=10.96.0.0/16")
         .arg("--allow-privileged")
         .arg("--profiling=false");

@@ -1,0 +1,136 @@
+//! What others made is used where it is right, reported, and never touched.
+
+use crate::PROGRAM;
+use anyhow::Result;
+use ingress_sso_testbed::builders::{external_name_service, ingress};
+use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, Scene, annotation};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::ResourceExt;
+use serde_json::json;
+
+const OUTPOST_HOST: &str = "ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local";
+const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
+
+#[tokio::test]
+async fn a_hand_made_pair_is_used_and_left_alone() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let service: Service = scene
+        .create(external_name_service(scene.namespace(), "authentik-proxy-outpost", OUTPOST_HOST, 9000))
+        .await?;
+    let route = ingress(scene.namespace(), "n8n-outpost-path")
+        .host("app.example.com")
+        .path(OUTPOST_PATH, "Prefix")
+        .backend("authentik-proxy-outpost", 9000);
+    let route: Ingress = scene.create(route).await?;
+    let _controller = scene.controller(&[]).await?;
+    scene.create::<Ingress>(scene.opted_in("n8n", "app.example.com")).await?;
+    scene.until_protected("n8n").await?;
+    scene.until_event("n8n", "ForeignRoute").await?;
+    scene.annotate("n8n", OPT_IN, None).await?;
+    scene.until_untouched("n8n").await?;
+    scene.until_names::<ConfigMap>(&[]).await?;
+    assert_eq!(scene.ingress("n8n-outpost-path").await?.resource_version(), route.resource_version());
+    let service_now: Service = scene.api().get("authentik-proxy-outpost").await?;
+    assert_eq!(service_now.resource_version(), service.resource_version());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hand_made_service_serves_a_route_of_ours() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    scene
+        .create::<Service>(external_name_service(
+            scene.namespace(),
+            "authentik-proxy-outpost",
+            OUTPOST_HOST,
+            9000,
+        ))
+        .await?;
+    let _controller = scene.controller(&[]).await?;
+    scene.create::<Ingress>(scene.opted_in("n8n", "app.example.com")).await?;
+    scene.until_protected("n8n").await?;
+    scene.delete::<Ingress>("n8n").await?;
+    scene.until_names::<Ingress>(&[]).await?;
+    scene.stays::<Service>("authentik-proxy-outpost").await
+}
+
+#[tokio::test]
+async fn a_service_of_another_kind_under_the_name_is_refused_until_it_is_gone() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let taken: Service = serde_json::from_value(json!({
+        "metadata": { "name": "authentik-proxy-outpost", "namespace": scene.namespace() },
+        "spec": { "ports": [{ "port": 80 }], "selector": { "app": "x" } },
+    }))?;
+    let taken: Service = scene.create(taken).await?;
+    let _controller = scene.controller(&[]).await?;
+    scene.create::<Ingress>(scene.opted_in("n8n", "app.example.com")).await?;
+    let refused = scene.until_status("n8n", "Refused").await?;
+    let message = annotation(&refused, MESSAGE).unwrap_or_default();
+    assert!(
+        message.contains("authentik-proxy-outpost") && message.contains("rename or delete it"),
+        "{message}"
+    );
+    let now: Service = scene.api().get("authentik-proxy-outpost").await?;
+    assert_eq!(now.resource_version(), taken.resource_version());
+    scene.delete::<Service>("authentik-proxy-outpost").await?;
+    // Nothing tells of it; the next look at the app does, and an edit of the app is one.
+    scene.annotate("n8n", "sso.djieno.com/scheme", Some("https")).await?;
+    scene.until_protected("n8n").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_ingress_under_the_name_of_the_route_is_refused_until_it_is_gone() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let taken: Ingress = scene.create(scene.app("n8n-outpost-path", "elsewhere.example.com")).await?;
+    let _controller = scene.controller(&[]).await?;
+    scene.create::<Ingress>(scene.opted_in("n8n", "app.example.com")).await?;
+    scene.until_status("n8n", "Refused").await?;
+    let now = scene.ingress("n8n-outpost-path").await?;
+    assert_eq!(now.resource_version(), taken.resource_version());
+    scene.delete::<Ingress>("n8n-outpost-path").await?;
+    scene.until_protected("n8n").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_route_that_leads_elsewhere_is_refused_until_it_is_set_right() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let route = ingress(scene.namespace(), "theirs")
+        .host("app.example.com")
+        .path(OUTPOST_PATH, "Prefix")
+        .backend("x", 80);
+    scene.create::<Ingress>(route).await?;
+    let _controller = scene.controller(&[]).await?;
+    scene.create::<Ingress>(scene.opted_in("n8n", "app.example.com")).await?;
+    let refused = scene.until_status("n8n", "Refused").await?;
+    let message = annotation(&refused, MESSAGE).unwrap_or_default();
+    assert!(message.contains("theirs") && message.contains("Service x"), "{message}");
+    scene.create::<Service>(external_name_service(scene.namespace(), "x", OUTPOST_HOST, 80)).await?;
+    scene.until_protected("n8n").await?;
+    scene.until_names::<Ingress>(&["n8n", "theirs"]).await
+}
+
+#[tokio::test]
+async fn clones_made_by_a_migration_are_neither_kept_up_nor_deleted() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let _controller = scene.controller(&[]).await?;
+    scene.create::<Ingress>(scene.opted_in("n8n", "app.example.com")).await?;
+    scene.until_protected("n8n").await?;
+    for name in ["n8n", "n8n-outpost-path"] {
+        let mut clone = scene.ingress(name).await?;
+        clone.metadata.name = Some(format!("{name}-traefik"));
+        clone.metadata.resource_version = None;
+        clone.metadata.uid = None;
+        clone.metadata.managed_fields = None;
+        if let Some(spec) = &mut clone.spec {
+            spec.ingress_class_name = Some("traefik".to_owned());
+        }
+        scene.create::<Ingress>(clone).await?;
+    }
+    scene.until_status("n8n-traefik", "Refused").await?;
+    scene.stays::<Ingress>("n8n-outpost-path-traefik").await?;
+    scene.until_protected("n8n").await?;
+    scene.stays::<Ingress>("n8n").await
+}

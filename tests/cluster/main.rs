@@ -1,0 +1,12 @@
+//! The rules, held against a real API server with real garbage collection. One module a group of promises.
+
+mod claims;
+mod foreign;
+mod lifecycle;
+mod outposts;
+mod refusals;
+mod repair;
+mod resilience;
+
+/// The controller that is tested.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");

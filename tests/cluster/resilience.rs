@@ -1,0 +1,214 @@
+//! Restarts, outages, missing rights.
+
+use crate::PROGRAM;
+use anyhow::{Context, Result, ensure};
+use ingress_sso_testbed::builders::ingress;
+use ingress_sso_testbed::control_plane::ControlPlane;
+use ingress_sso_testbed::control_plane::kubeconfig;
+use ingress_sso_testbed::controller::Controller;
+use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, OUTPOST, PATIENCE, Scene, annotation};
+use ingress_sso_testbed::wait::eventually;
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+#[tokio::test]
+async fn sigterm_ends_it_within_seconds() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let controller = scene.controller(&[]).await?;
+    let (status, _) = controller.terminate(Duration::from_secs(15)).await?;
+    assert!(status.success(), "{status:?}\n{}", controller.logs()?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn healthz_answers_at_once_and_readyz_when_all_lists_are_there() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let no_rights = kubeconfig_of(&scene, "no-rights", &json!([])).await?;
+    let controller = scene.start(&no_rights, &["--outpost", OUTPOST])?;
+    eventually("healthz", PATIENCE, || async {
+        let response = controller.get("/healthz").await?;
+        Ok((response.status == 200).then_some(()))
+    })
+    .await?;
+    let response = controller.get("/readyz").await?;
+    assert_eq!(response.status, 503, "{}", response.body);
+    eventually("a log line for each forbidden watch", PATIENCE, || async {
+        let logs = controller.logs()?;
+        for source in ["Ingresses", "Classes", "Services", "ConfigMaps", "Outposts"] {
+            ensure!(
+                logs.lines().any(|line| line.contains("watch failed") && line.contains(source)),
+                "{source}: {logs}"
+            );
+        }
+        Ok(Some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_watch_that_is_forbidden_stops_none_of_the_others_and_heals_by_itself() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let rules = json!([
+        { "apiGroups": ["networking.k8s.io"], "resources": ["ingresses"], "verbs": ["*"] },
+        { "apiGroups": [""], "resources": ["services", "configmaps"], "verbs": ["*"] },
+        { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+    ]);
+    let kubeconfig = kubeconfig_of(&scene, "no-classes", &rules).await?;
+    let scope =
+        ["--namespace", scene.namespace(), "--outpost-namespace", scene.namespace(), "--outpost", OUTPOST];
+    let controller = scene.start(&kubeconfig, &[&scope[..], &["--class", "mine=nginx"]].concat())?;
+    scene.create::<Ingress>(scene.opted_in("given", "a.example.com").class("mine")).await?;
+    scene.until_protected("given").await?;
+    scene.create::<Ingress>(scene.opted_in("unknown", "b.example.com")).await?;
+    let pending = scene.until_status("unknown", "Pending").await?;
+    assert!(annotation(&pending, MESSAGE).is_some_and(|message| message.contains("ingressclasses")));
+    assert_eq!(controller.get("/readyz").await?.status, 503);
+
+    let mut rules = rules.as_array().cloned().context("array")?;
+    rules.push(json!({ "apiGroups": ["networking.k8s.io"], "resources": ["ingressclasses"], "verbs": ["list", "watch"] }));
+    let role = format!("{}-no-classes", scene.namespace());
+    let roles: Api<ClusterRole> = Api::all(scene.client());
+    roles.patch(&role, &PatchParams::default(), &Patch::Merge(json!({ "rules": rules }))).await?;
+    scene.until_protected("unknown").await?;
+    controller.wait_ready(PATIENCE).await
+}
+
+#[tokio::test]
+async fn a_write_that_is_forbidden_is_told_on_the_app_and_heals() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let rules = json!([
+        { "apiGroups": ["networking.k8s.io"], "resources": ["ingresses", "ingressclasses"], "verbs": ["*"] },
+        { "apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"] },
+        { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["*"] },
+        { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+    ]);
+    let kubeconfig = kubeconfig_of(&scene, "no-services", &rules).await?;
+    let scope =
+        ["--namespace", scene.namespace(), "--outpost-namespace", scene.namespace(), "--outpost", OUTPOST];
+    let _controller = scene.start(&kubeconfig, &scope)?;
+    scene.create::<Ingress>(scene.opted_in("n8n", "app.example.com")).await?;
+    let failing = scene.until_status("n8n", "Failing").await?;
+    let message = annotation(&failing, MESSAGE).unwrap_or_default();
+    assert!(message.contains("cannot create Service") && message.contains("forbidden"), "{message}");
+    assert_eq!(annotation(&failing, "nginx.ingress.kubernetes.io/auth-url"), None);
+
+    let role = format!("{}-no-services", scene.namespace());
+    let roles: Api<ClusterRole> = Api::all(scene.client());
+    let mut rules = rules;
+    rules[1]["verbs"] = json!(["*"]);
+    roles.patch(&role, &PatchParams::default(), &Patch::Merge(json!({ "rules": rules }))).await?;
+    scene.until_protected("n8n").await?;
+    Ok(())
+}
+
+/// On a control plane of its own, since no other test would like its API server to go.
+#[tokio::test]
+async fn an_api_server_that_is_killed_and_comes_back_is_caught_up_with() -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let client = plane.client()?;
+    let api: Api<Ingress> = Api::namespaced(client.clone(), "default");
+    let app = |name: &str| {
+        ingress("default", name).host(&format!("{name}.example.com")).annotation(OPT_IN, "true").build()
+    };
+    let controller = Controller::builder(PROGRAM)
+        .kubeconfig(plane.kubeconfig())
+        .args(["--outpost", OUTPOST, "--class", "nginx=nginx"])
+        .start()?;
+    controller.wait_ready(PATIENCE).await?;
+    api.create(&PostParams::default(), &app("before")).await?;
+    until_protected(&api, "before").await?;
+
+    plane.stop_api_server()?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    plane.start_api_server().await?;
+    let client: Client = plane.client()?;
+    let api: Api<Ingress> = Api::namespaced(client.clone(), "default");
+    api.delete("before", &DeleteParams::default()).await?;
+    api.create(&PostParams::default(), &app("after")).await?;
+    until_protected(&api, "after").await?;
+
+    plane.pause_api_server()?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    plane.resume_api_server()?;
+    api.create(&PostParams::default(), &app("later")).await?;
+    until_protected(&api, "later").await?;
+    controller.terminate(Duration::from_secs(15)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_an_api_server_it_starts_and_waits() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let nowhere = scene.plane().dir().join("nowhere.kubeconfig");
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "clusters": [{ "name": "x", "cluster": { "server": "https://127.0.0.1:1" } }],
+        "users": [{ "name": "x", "user": {} }],
+        "contexts": [{ "name": "x", "context": { "cluster": "x", "user": "x" } }],
+    });
+    std::fs::write(&nowhere, config.to_string())?;
+    let controller = scene.start(&nowhere, &[])?;
+    eventually("a log line about it", PATIENCE, || async {
+        let logs = controller.logs()?;
+        ensure!(logs.contains("watch failed"), "{logs}");
+        Ok(Some(()))
+    })
+    .await?;
+    assert_eq!(controller.get("/healthz").await?.status, 200);
+    let (status, _) = controller.terminate(Duration::from_secs(15)).await?;
+    assert!(status.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_deleted_takes_its_apps_along_in_peace() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let controller = scene.controller(&[]).await?;
+    for app in ["a", "b", "c"] {
+        scene.create::<Ingress>(scene.opted_in(app, &format!("{app}.example.com"))).await?;
+        scene.until_protected(app).await?;
+    }
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(scene.client());
+    namespaces.delete(scene.namespace(), &DeleteParams::default()).await?;
+    eventually("the namespace gone", PATIENCE, || async {
+        Ok(namespaces.get_opt(scene.namespace()).await?.is_none().then_some(()))
+    })
+    .await?;
+    assert!(scene.names::<ConfigMap>().await?.is_empty());
+    assert!(controller.process().exited()?.is_none());
+    Ok(())
+}
+
+async fn until_protected(api: &Api<Ingress>, name: &str) -> Result<()> {
+    eventually(format!("{name} protected"), PATIENCE, || async {
+        let ingress = api.get(name).await?;
+        let status = annotation(&ingress, "sso.djieno.com/status");
+        ensure!(status == Some("Protected"), "{status:?}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// A kubeconfig for a `ServiceAccount` with a `ClusterRole` of these rules, both named after the scene.
+async fn kubeconfig_of(scene: &Scene, name: &str, rules: &Value) -> Result<std::path::PathBuf> {
+    let full = format!("{}-{name}", scene.namespace());
+    let account = json!({ "metadata": { "name": name, "namespace": scene.namespace() } });
+    let role = json!({ "metadata": { "name": full }, "rules": rules });
+    let binding = json!({
+        "metadata": { "name": full },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": full },
+        "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": scene.namespace() }],
+    });
+    let params = PostParams::default();
+    scene.api::<ServiceAccount>().create(&params, &serde_json::from_value(account)?).await?;
+    Api::<ClusterRole>::all(scene.client()).create(&params, &serde_json::from_value(role)?).await?;
+    Api::<ClusterRoleBinding>::all(scene.client()).create(&params, &serde_json::from_value(binding)?).await?;
+    let path = scene.plane().service_account_kubeconfig(scene.namespace(), name).await?;
+    kubeconfig::client(&path).await?;
+    Ok(path)
+}
