@@ -1,4 +1,5 @@
-//! The command line, and nothing else.
+//! The command line, and nothing else. Its doc comments are the text of `--help`.
+#![allow(clippy::doc_markdown, reason = "backticks would show in --help")]
 
 use crate::config::{InvalidSetting, RawSettings, Scope, Settings};
 use crate::contract::DEFAULT_PREFIX;

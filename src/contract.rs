@@ -144,7 +144,12 @@ fn bounded(base: &str, suffix: &str, max: usize) -> String {
 
 /// The first 40 bits of `digest`: enough to tell apart what one namespace holds.
 fn short_hex(digest: &[u8]) -> String {
-    digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .iter()
+        .take(5)
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Watches and writes: the only part that talks to the API.
 
+mod in_flight;
 mod queue;
 mod reconcile;
 mod report;
@@ -82,19 +83,19 @@ pub async fn run(
     shutdown: CancellationToken,
 ) {
     let index = SharedIndex(Arc::new(Mutex::new(Index::new(settings))));
-    let (touched, mut touches) = unbounded_channel();
+    let (touched, mut keys) = unbounded_channel();
     let mut watches = watch::start(&client, &index, &touched, &options.scope, &options.outpost_scope);
     let (reporter, lane) = Reporter::start(client.clone());
     let writer = Writer::new(client, index.clone(), touched);
     let reconciler = Arc::new(Reconciler::new(index.clone(), writer, reporter));
 
     let has_lists = tokio::select! {
-        has_lists = first_lists(&index, &mut touches, &health) => has_lists,
+        has_lists = first_lists(&index, &mut keys, &health) => has_lists,
         () = shutdown.cancelled() => false,
     };
     let workers = Workers::new(reconciler, options.concurrency);
     if has_lists {
-        workers.run(&index, touches, &health, &shutdown).await;
+        workers.run(&index, keys, &health, &shutdown).await;
     } else {
         drop(workers);
     }
@@ -187,7 +188,9 @@ impl Workers {
     fn add_all(&mut self, index: &SharedIndex) {
         let keys = index.with(|index| index.all_keys());
         info!(keys = keys.len(), "looking at everything");
-        keys.into_iter().for_each(|key| self.queue.add(key));
+        for key in keys {
+            self.queue.add(key);
+        }
     }
 
     fn start_ready(&mut self) {

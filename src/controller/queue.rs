@@ -11,7 +11,7 @@ use tokio_util::time::delay_queue;
 const BASE: Duration = Duration::from_millis(100);
 
 /// Longest delay after repeated failures.
-const MAX: Duration = Duration::from_secs(120);
+const MAX: Duration = Duration::from_mins(2);
 
 /// Longest delay after a failure during which the key was touched.
 const SOON: Duration = Duration::from_secs(1);
@@ -165,7 +165,7 @@ mod tests {
         let mut queue = Queue::new();
         queue.add("a");
         queue.next();
-        queue.done(&"a", Some(Duration::from_secs(3600)));
+        queue.done(&"a", Some(Duration::from_hours(1)));
         queue.add("a");
         assert_eq!(queue.next(), Some(("a", 0)));
         queue.done(&"a", None);

@@ -259,7 +259,7 @@ impl Reconciler {
                 }
             }
             Err(error) => {
-                warn!(namespace = %app.namespace, name = %app.name, %error, "cannot write the status either")
+                warn!(namespace = %app.namespace, name = %app.name, %error, "cannot write the status either");
             }
         }
     }

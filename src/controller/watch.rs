@@ -52,10 +52,10 @@ pub(super) fn start(
     let external = Config::default().fields("spec.type=ExternalName");
     let ours = Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
     let outposts = Config::default().labels(DISCOVERY_SELECTOR);
-    starter.namespaced(&mut tasks, scope, Source::Ingresses, Config::default(), observe_ingress);
-    starter.namespaced(&mut tasks, scope, Source::Services, external, observe_service);
-    starter.namespaced(&mut tasks, scope, Source::ConfigMaps, ours, observe_config_map);
-    starter.namespaced(&mut tasks, outpost_scope, Source::Outposts, outposts, observe_outpost);
+    starter.namespaced(&mut tasks, scope, Source::Ingresses, &Config::default(), observe_ingress);
+    starter.namespaced(&mut tasks, scope, Source::Services, &external, observe_service);
+    starter.namespaced(&mut tasks, scope, Source::ConfigMaps, &ours, observe_config_map);
+    starter.namespaced(&mut tasks, outpost_scope, Source::Outposts, &outposts, observe_outpost);
     let classes = Watch {
         source: Source::Classes,
         namespace: None,
@@ -80,7 +80,7 @@ impl Starter<'_> {
         tasks: &mut JoinSet<()>,
         scope: &Scope,
         source: Source,
-        config: Config,
+        config: &Config,
         observe: Observe<K>,
     ) where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>

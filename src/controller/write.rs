@@ -1,5 +1,6 @@
 //! Sends changes to the API, each conditioned on what the plan saw, and tells the index what came of them.
 
+use super::in_flight::InFlight;
 use super::{API_TIMEOUT, SharedIndex, brief};
 use crate::contract::MANAGER;
 use crate::facts::{ConfigMapFacts, Identity, IngressFacts, ObjectKey, OptIn, ServiceFacts};
@@ -14,9 +15,8 @@ use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -66,12 +66,12 @@ pub(super) struct Writer {
     client: Client,
     index: SharedIndex,
     touched: UnboundedSender<Vec<Key>>,
-    in_flight: Arc<Mutex<HashMap<(Kind, ObjectKey), Weak<tokio::sync::Mutex<()>>>>>,
+    in_flight: InFlight,
 }
 
 impl Writer {
     pub(super) fn new(client: Client, index: SharedIndex, touched: UnboundedSender<Vec<Key>>) -> Self {
-        Self { client, index, touched, in_flight: Arc::default() }
+        Self { client, index, touched, in_flight: InFlight::default() }
     }
 
     /// Carries out one change.
@@ -92,7 +92,7 @@ impl Writer {
                 self.delete::<Ingress>(Kind::Ingress, key, identity).await
             }
             Change::Delete { kind, key, identity } => {
-                let lock = self.lock(*kind, key);
+                let lock = self.in_flight.lock(*kind, key);
                 let _guard = lock.lock().await;
                 let due = self.index.with(|index| match kind {
                     Kind::Service => index.plan_service(key),
@@ -118,7 +118,7 @@ impl Writer {
     async fn create(&self, companion: &Companion) -> Result<(), WriteError> {
         let (kind, key) = (companion.kind(), companion.key());
         // The apps of a namespace all want the same Service at once: one of them makes it, the others find it made.
-        let lock = self.lock(kind, &key);
+        let lock = self.in_flight.lock(kind, &key);
         let _guard = lock.lock().await;
         if self.index.with(|index| index.contains(source(kind), &key)) {
             return Ok(());
@@ -150,7 +150,7 @@ impl Writer {
     }
 
     async fn repair(&self, repair: &Repair) -> Result<(), WriteError> {
-        let lock = self.lock(repair.kind, &repair.key);
+        let lock = self.in_flight.lock(repair.kind, &repair.key);
         let _guard = lock.lock().await;
         match repair.kind {
             Kind::Ingress => self.merge::<Ingress>(repair.kind, &repair.key, &repair.patch).await,
@@ -275,20 +275,6 @@ impl Writer {
             // The receiver is gone only when the controller is shutting down.
             let _ = self.touched.send(keys);
         }
-    }
-
-    /// A lock for one object. Only its users keep it alive.
-    fn lock(&self, kind: Kind, key: &ObjectKey) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lock) = locks.get(&(kind, key.clone())).and_then(Weak::upgrade) {
-            return lock;
-        }
-        if locks.len() >= 1024 {
-            locks.retain(|_, lock| lock.strong_count() > 0);
-        }
-        let lock = Arc::default();
-        locks.insert((kind, key.clone()), Arc::downgrade(&lock));
-        lock
     }
 }
 

@@ -180,7 +180,6 @@ pub struct AppPlan {
 /// The requests that carry out `decision`. With `is_overdue`, a wait has been long enough to be told.
 pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue: bool) -> AppPlan {
     let plan = match decision {
-        Decision::Leave => AppPlan::default(),
         Decision::Unprotect => unprotect(view),
         Decision::Protect(protection) => protect(view, protection, keys),
         Decision::Refuse(refusal) => {
@@ -192,7 +191,7 @@ pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue
         Decision::Wait(waiting) if is_overdue => {
             keep_with_status(view, keys, Status::unprotected(State::Pending, "Waiting", waiting.to_string()))
         }
-        Decision::Wait(_) => AppPlan::default(),
+        Decision::Leave | Decision::Wait(_) => AppPlan::default(),
     };
     AppPlan { stages: plan.stages.into_iter().filter(|stage| !stage.is_empty()).collect(), ..plan }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// How long a refusal that no watched object can lift waits before it is looked at again.
-const RECHECK: Duration = Duration::from_secs(60);
+const RECHECK: Duration = Duration::from_mins(1);
 
 /// Why an app is not protected although it asks to be. The message says what is wrong, where, and what to do.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

