@@ -209,7 +209,7 @@ impl Output {
                 explain(true, refusal.to_string());
                 return self.pass(document);
             }
-            Decision::Wait(waiting) => {
+            Decision::Wait { waiting, .. } => {
                 explain(true, waiting.to_string());
                 return self.pass(document);
             }

@@ -128,7 +128,7 @@ impl Reconciler {
             (plan, decision, told, facts.is_some_and(|(_, app)| !app.owned.is_empty()))
         });
         let again = match &decision {
-            Decision::Wait(waiting) => {
+            Decision::Wait { waiting, .. } => {
                 debug!(%app, %waiting, "waiting");
                 Some(PATIENCE)
             }
@@ -136,7 +136,7 @@ impl Reconciler {
             _ => None,
         };
         self.remember(app, |memory| match &decision {
-            Decision::Wait(_) => _ = memory.waiting_since.get_or_insert_with(Instant::now),
+            Decision::Wait { .. } => _ = memory.waiting_since.get_or_insert_with(Instant::now),
             _ => memory.waiting_since = None,
         });
         if matches!(&decision, Decision::Refuse(refusal) if refusal.recheck_after().is_some())

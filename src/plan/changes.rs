@@ -188,10 +188,15 @@ pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue
             plan.stages.push(delete_unused_route(view, keys));
             plan
         }
-        Decision::Wait(waiting) if is_overdue => {
-            keep_with_status(view, keys, Status::unprotected(State::Pending, "Waiting", waiting.to_string()))
+        Decision::Wait { waiting, protection } => {
+            let pending = Status::unprotected(State::Pending, "Waiting", waiting.to_string());
+            let told = if is_overdue { keep_with_status(view, keys, pending) } else { AppPlan::default() };
+            let stages = protection.iter().flat_map(|protection| {
+                [companions(view, protection, keys), delete_route_of_others(view, protection)]
+            });
+            AppPlan { stages: stages.chain(told.stages).collect(), ..told }
         }
-        Decision::Leave | Decision::Wait(_) => AppPlan::default(),
+        Decision::Leave => AppPlan::default(),
     };
     AppPlan { stages: plan.stages.into_iter().filter(|stage| !stage.is_empty()).collect(), ..plan }
 }
@@ -212,22 +217,29 @@ fn protect(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> AppPlan 
     let Some((ingress, app)) = view.ingress.and_then(|ingress| Some((ingress, ingress.app()?))) else {
         return AppPlan::default();
     };
-    let wanted_ingress = protection.outpost_ingress.as_ref();
-    let companions = [
-        protection.service.as_ref().and_then(|wanted| service_change(view.service, wanted, keys)),
-        protection.headers.as_ref().and_then(|wanted| headers_change(view.headers, wanted)),
-        wanted_ingress.and_then(|wanted| ingress_change(view.outpost_ingress, wanted, keys)),
-    ];
     let status = Status::protected(&protection.outpost);
     let mut annotations = protection.annotations.clone();
     set_status(&mut annotations, keys, &status);
 
-    let mut stages = vec![companions.into_iter().flatten().collect()];
+    let mut stages = vec![companions(view, protection, keys)];
     stages.extend(annotate(ingress, app, annotations, keys));
-    if wanted_ingress.is_none() && view.lent_hosts.is_empty() {
-        stages.push(view.outpost_ingress.ours().map(delete_ingress).into_iter().collect());
-    }
+    stages.push(delete_route_of_others(view, protection));
     AppPlan { stages, status: Some(status), warnings: protection.warnings.clone() }
+}
+
+fn companions(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> Vec<Change> {
+    let service = protection.service.as_ref().and_then(|wanted| service_change(view.service, wanted, keys));
+    let headers = protection.headers.as_ref().and_then(|wanted| headers_change(view.headers, wanted));
+    let route = protection.outpost_ingress.as_ref();
+    let route = route.and_then(|wanted| ingress_change(view.outpost_ingress, wanted, keys));
+    [service, headers, route].into_iter().flatten().collect()
+}
+
+/// The route of an app all of whose hosts others have claimed, unless they still rely on it.
+fn delete_route_of_others(view: &AppView<'_>, protection: &Protection) -> Vec<Change> {
+    let is_needed = protection.outpost_ingress.is_some() || !view.lent_hosts.is_empty();
+    let route = view.outpost_ingress.ours().filter(|_| !is_needed);
+    route.map(delete_ingress).into_iter().collect()
 }
 
 /// The annotations first, then the route; what is shared follows when its last user is gone.

@@ -94,7 +94,13 @@ pub enum Decision {
     /// It cannot be protected until someone changes something. What protects it now stays.
     Refuse(Refusal),
     /// It will be protected when something else has happened.
-    Wait(Waiting),
+    Wait {
+        /// What that is.
+        waiting: Waiting,
+        /// What is to come, of which the companions are due already: an admission webhook may tolerate the route that
+        /// this app waits for only after this app's own route has made room.
+        protection: Option<Box<Protection>>,
+    },
     /// It is to be protected like this.
     Protect(Box<Protection>),
 }
@@ -130,13 +136,15 @@ pub fn decide(view: &AppView<'_>, settings: &Settings) -> Decision {
     let request = match view.request {
         Some(Ok(request)) => request,
         Some(Err(Unresolved::Refused(refusal))) => return Decision::Refuse(refusal.clone()),
-        Some(Err(Unresolved::Waiting(waiting))) => return Decision::Wait(waiting.clone()),
+        Some(Err(Unresolved::Waiting(waiting))) => {
+            return Decision::Wait { waiting: waiting.clone(), protection: None };
+        }
         None => return Decision::Leave,
     };
     match protection(view, ingress, app, request, settings) {
-        Ok(protection) => Decision::Protect(Box::new(protection)),
-        Err(Unresolved::Refused(refusal)) => Decision::Refuse(refusal),
-        Err(Unresolved::Waiting(waiting)) => Decision::Wait(waiting),
+        Ok((protection, None)) => Decision::Protect(Box::new(protection)),
+        Ok((protection, Some(waiting))) => Decision::Wait { waiting, protection: Some(Box::new(protection)) },
+        Err(refusal) => Decision::Refuse(refusal),
     }
 }
 
@@ -146,10 +154,10 @@ fn protection(
     app: &AppFacts,
     request: &Request,
     settings: &Settings,
-) -> Result<Protection, Unresolved> {
+) -> Result<(Protection, Option<Waiting>), Refusal> {
     let keys = &settings.keys;
     let namespace = &ingress.key.namespace;
-    let own_hosts = own_hosts(view, request, settings)?;
+    let (own_hosts, waiting) = own_hosts(view, request, settings)?;
     let headers = companions::headers(namespace, request.dialect, request.auth_route, keys);
     let headers_key = ObjectKey::of(&headers.metadata);
 
@@ -157,7 +165,7 @@ fn protection(
     for (key, wanted) in &annotations {
         if let Some(found) = app.foreign_annotation(key).filter(|found| found != wanted) {
             let (key, found, wanted) = (key.clone(), found.to_owned(), wanted.clone());
-            return Err(Refusal::OwnAnnotation { key, found, wanted, opt_in: keys.opt_in.clone() }.into());
+            return Err(Refusal::OwnAnnotation { key, found, wanted, opt_in: keys.opt_in.clone() });
         }
     }
     if let Some(uid) = headers_uid(view, app, settings) {
@@ -174,24 +182,28 @@ fn protection(
     };
     if !own_hosts.is_empty() {
         if let Slot::Foreign(taken) = view.outpost_ingress {
-            return Err(Refusal::IngressNameTaken { name: taken.key.clone() }.into());
+            return Err(Refusal::IngressNameTaken { name: taken.key.clone() });
         }
         protection.service = service_if_needed(view, companions::service(namespace, &request.outpost, keys))?;
         let lent = view.lent_hosts.iter().filter(|host| !own_hosts.contains(host));
         let hosts: Vec<Host> = own_hosts.iter().chain(lent).cloned().collect();
         protection.outpost_ingress = Some(companions::outpost_ingress(ingress, &hosts, request, keys));
     }
-    Ok(protection)
+    Ok((protection, waiting))
 }
 
-/// The hosts whose route this app has to provide.
-fn own_hosts(view: &AppView<'_>, request: &Request, settings: &Settings) -> Result<Vec<Host>, Unresolved> {
+/// The hosts whose route this app has to provide, and what it waits for on the others.
+fn own_hosts(
+    view: &AppView<'_>,
+    request: &Request,
+    settings: &Settings,
+) -> Result<(Vec<Host>, Option<Waiting>), Refusal> {
     if let Some((host, holder, theirs)) = view.conflict.clone() {
         let key = settings.keys.outpost.clone();
-        return Err(Refusal::OtherOutpostOnHost { host, holder, theirs, key }.into());
+        return Err(Refusal::OtherOutpostOnHost { host, holder, theirs, key });
     }
     if let Some((ingress, host, path)) = view.swallowed_by.clone() {
-        return Err(Refusal::SwallowedPath { ingress, host, path }.into());
+        return Err(Refusal::SwallowedPath { ingress, host, path });
     }
     let mut own = Vec::new();
     let mut waiting = None;
@@ -210,11 +222,11 @@ fn own_hosts(view: &AppView<'_>, request: &Request, settings: &Settings) -> Resu
                 };
                 let (host, ingress, path) = (host.clone(), ingress.clone(), path.clone());
                 let outpost = request.outpost.name.clone();
-                return Err(Refusal::ForeignRoute { host, ingress, path, outpost, found }.into());
+                return Err(Refusal::ForeignRoute { host, ingress, path, outpost, found });
             }
         }
     }
-    waiting.map_or(Ok(own), |waiting| Err(waiting.into()))
+    Ok((own, waiting))
 }
 
 /// A hand-made Service of the right content is used and left alone.

@@ -12,6 +12,7 @@
 //! | [`writes`]        | what was written, counted by the API server and not by those who write        |
 //! | [`builders`]      | Ingresses, Services and others in one line                                    |
 //! | [`wait`]          | waiting for a state, with an error that says what was seen instead            |
+//! | [`duplicate_webhook`] | what ingress-nginx's admission webhook rejects                             |
 //! | [`kubectl`]       | the real kubectl                                                              |
 //! | [`guard`]         | no child process and no temporary file outlives a test, however it ends       |
 //! | [`process`]       | a child process under a guard, with its log                                   |
@@ -41,6 +42,7 @@ pub mod builders;
 pub mod cache;
 pub mod control_plane;
 pub mod controller;
+pub mod duplicate_webhook;
 pub mod guard;
 pub mod http;
 pub mod kubectl;
