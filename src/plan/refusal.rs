@@ -155,6 +155,35 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All that [`Refusal::reason`] may answer.
+    pub const REASONS: [&'static str; 25] = [
+        "InvalidAnnotation",
+        "UnknownOutpost",
+        "NoOutpost",
+        "OnlyEmbeddedOutpost",
+        "NoDefaultOutpost",
+        "AmbiguousOutpost",
+        "NoClass",
+        "UnknownClass",
+        "UnsupportedController",
+        "NoHost",
+        "InvalidHost",
+        "OwnAnnotation",
+        "Canary",
+        "TlsPassthrough",
+        "ClientCertificates",
+        "Rewrite",
+        "AuthMethod",
+        "ChallengeInPlace",
+        "SwallowedPath",
+        "OutpostPathInApp",
+        "OtherOutpostOnHost",
+        "ForeignRoute",
+        "IngressNameTaken",
+        "ServiceNameTaken",
+        "HeadersNameTaken",
+    ];
+
     /// A stable name in `CamelCase`, for Events, logs and metrics.
     pub fn reason(&self) -> &'static str {
         match self {

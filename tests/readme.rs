@@ -1,0 +1,31 @@
+//! The README says what the program does, all of it.
+
+use clap::CommandFactory;
+use ingress_sso::cli::Cli;
+use ingress_sso::plan::refusal::Refusal;
+
+const README: &str = include_str!("../README.md");
+
+#[test]
+fn every_flag_of_run_is_listed_with_its_variable_and_no_other() {
+    let command = Cli::command();
+    let run = command.find_subcommand("run").expect("run is a subcommand");
+    let mut listed: Vec<&str> = README.lines().filter(|line| line.starts_with("| `--")).collect();
+    for argument in run.get_arguments().filter(|argument| argument.get_id() != "help") {
+        let flag = format!("--{}", argument.get_long().expect("a long name"));
+        let variable = argument.get_env().and_then(|name| name.to_str()).expect("a variable");
+        let row = listed.iter().position(|row| {
+            row.contains(&format!("`{variable}`"))
+                && (row.contains(&format!("`{flag}`")) || row.contains(&format!("`{flag} ")))
+        });
+        listed.remove(row.unwrap_or_else(|| panic!("README.md does not list {flag} with {variable}")));
+    }
+    assert!(listed.is_empty(), "README.md lists flags that there are not: {listed:?}");
+}
+
+#[test]
+fn every_reason_to_refuse_is_explained() {
+    let missing: Vec<_> =
+        Refusal::REASONS.iter().filter(|reason| !README.contains(&format!("`{reason}`"))).collect();
+    assert!(missing.is_empty(), "README.md does not explain {missing:?}");
+}
