@@ -7,6 +7,7 @@ use crate::facts::{IngressFacts, ObjectKey};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing::warn;
 
@@ -39,20 +40,27 @@ impl Report {
 }
 
 /// Takes reports without ever waiting.
-#[derive(Clone, Debug)]
-pub(super) struct Reporter(Sender<Report>);
+#[derive(Debug)]
+pub(super) struct Reporter {
+    lane: Sender<Report>,
+    dropped: AtomicU64,
+}
 
 impl Reporter {
-    /// Starts the lane; it ends when all clones are gone and what waits is told.
+    /// Starts the lane; it ends when the reporter is gone and what waits is told.
     pub(super) fn start(client: Client) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, receiver) = channel(CAPACITY);
-        (Self(sender), tokio::spawn(publish(client, receiver)))
+        let reporter = Self { lane: sender, dropped: AtomicU64::new(0) };
+        (reporter, tokio::spawn(publish(client, receiver)))
     }
 
-    /// Tells of `report` in the log and soon in an Event.
+    /// Tells of `report` in an Event, soon.
     pub(super) fn tell(&self, report: Report) {
-        if self.0.try_send(report).is_err() {
-            warn!("too many Events at once, dropping one");
+        if self.lane.try_send(report).is_err() {
+            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            if dropped.is_power_of_two() {
+                warn!(dropped, "too many Events at once, leaving some out; statuses and log are complete");
+            }
         }
     }
 }

@@ -120,8 +120,12 @@ impl Writer {
         // The apps of a namespace all want the same Service at once: one of them makes it, the others find it made.
         let lock = self.in_flight.lock(kind, &key);
         let _guard = lock.lock().await;
-        if self.index.with(|index| index.contains(source(kind), &key)) {
-            return Ok(());
+        match self.index.with(|index| index.is_ours(kind, &key)) {
+            None => {}
+            Some(true) => return Ok(()),
+            Some(false) => {
+                return Err(WriteError::Stale(format!("somebody else made {kind} {key} meanwhile")));
+            }
         }
         match companion {
             Companion::Ingress(object) => self.post(kind, &key, object.as_ref()).await,

@@ -13,6 +13,7 @@ use crate::facts::{
     ConfigMapFacts, DiscoveredOutpost, Facts, Host, IngressClassFacts, IngressFacts, ObjectKey, Role,
     ServiceFacts,
 };
+use crate::plan::changes::Kind;
 use crate::plan::outpost::Discovered;
 use crate::plan::request::{Classes, Request, Unresolved};
 use claims::{Claim, Claims, Place, Scope};
@@ -146,14 +147,12 @@ impl Index {
         }
     }
 
-    /// Whether an object of `source` is known under `key`.
-    pub fn contains(&self, source: Source, key: &ObjectKey) -> bool {
-        match source {
-            Source::Ingresses => self.ingresses.contains_key(key),
-            Source::Classes => self.classes.known.contains_key(key),
-            Source::Services => self.services.contains_key(key),
-            Source::ConfigMaps => self.headers.contains_key(key),
-            Source::Outposts => self.outposts.services.contains_key(key),
+    /// Whether the companion under `key` is one of ours; `None` where nothing is known under that name.
+    pub fn is_ours(&self, kind: Kind, key: &ObjectKey) -> Option<bool> {
+        match kind {
+            Kind::Ingress => self.ingresses.get(key).map(|ingress| ingress.outpost_ingress().is_some()),
+            Kind::Service => self.services.get(key).map(|service| service.ours),
+            Kind::ConfigMap => self.headers.get(key).map(|headers| headers.ours),
         }
     }
 
@@ -272,9 +271,6 @@ impl Index {
         }
         if let Some(new) = new {
             self.ingresses.insert(key.clone(), new);
-        } else {
-            self.denied.remove(key);
-            self.missed_headers.remove(key);
         }
         for app in &apps {
             keys.extend(self.resolve(&mut scope, app));
@@ -336,7 +332,11 @@ impl Index {
         self.claims.set(scope, app, claim);
         let old = match request {
             Some(request) => self.requests.insert(app.clone(), request),
-            None => self.requests.remove(app),
+            None => {
+                self.denied.remove(app);
+                self.missed_headers.remove(app);
+                self.requests.remove(app)
+            }
         };
         let Some(Ok(old)) = old else { return Vec::new() };
         if self.requests.get(app).is_some_and(|new| new.as_ref() == Ok(&old)) {
