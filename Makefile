@@ -3,6 +3,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ingress-sso/cargo-deny-$(CARGO_DENY_VERSION)
+CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
+
 ARGS ?=
 
 .PHONY: help
@@ -23,14 +27,20 @@ run: ## Run the controller against the current kubeconfig; ARGS="--outpost NAME=
 	cargo run --release -- run --listen 127.0.0.1:8080 $(ARGS)
 
 .PHONY: lint
-lint: ## Check formatting, lints and, where cargo-deny is installed, licences and sources
+lint: $(CARGO_DENY) ## Check formatting, lints, licences and sources
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	@if command -v cargo-deny >/dev/null; then \
-		cargo deny --all-features check licenses bans sources; \
-	else \
-		echo "cargo-deny is not installed, so licences and sources are not checked: cargo install --locked cargo-deny"; \
-	fi
+	$(CARGO_DENY) --all-features check --hide-inclusion-graph licenses bans sources
+
+.PHONY: advisories
+advisories: $(CARGO_DENY) ## Check dependencies against the RustSec database, which is on GitHub
+	$(CARGO_DENY) --all-features check advisories
+
+$(CARGO_DENY):
+	@echo "Installing cargo-deny $(CARGO_DENY_VERSION) into the cache, once (about 5 minutes)"
+	cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root $(CARGO_DENY_ROOT) \
+		--target-dir $(CARGO_DENY_ROOT)/target
+	@rm -rf $(CARGO_DENY_ROOT)/target
 
 .PHONY: control-plane
 control-plane: ## Build etcd, kube-apiserver and kube-controller-manager once (about 10 minutes)

@@ -8,7 +8,7 @@ use ingress_sso_testbed::duplicate_webhook::DuplicateWebhook;
 use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, OUTPOST, PATIENCE, STATUS, annotation};
 use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use std::time::Duration;
@@ -19,7 +19,7 @@ struct World {
     _webhook: DuplicateWebhook,
     _controller: Controller,
     api: Api<Ingress>,
-    _plane: ControlPlane,
+    plane: ControlPlane,
 }
 
 impl World {
@@ -39,7 +39,7 @@ impl World {
             _webhook: webhook,
             _controller: controller,
             api: Api::namespaced(client, "default"),
-            _plane: plane,
+            plane,
         })
     }
 
@@ -103,7 +103,7 @@ async fn the_next_app_gets_the_route_although_the_webhook_tolerates_only_one() -
 async fn a_rejection_that_lasts_is_told_in_the_webhooks_own_words() -> Result<()> {
     // Out of the controller's sight, so that only the webhook can tell of it.
     let world = World::new(&["--namespace", "default"]).await?;
-    let elsewhere: Api<Ingress> = Api::namespaced(world._plane.client()?, "kube-system");
+    let elsewhere: Api<Ingress> = Api::namespaced(world.plane.client()?, "kube-system");
     let theirs =
         ingress("kube-system", "theirs").host("shared.example.com").path("/outpost.goauthentik.io", "Prefix");
     elsewhere.create(&PostParams::default(), &theirs.build()).await?;
@@ -112,7 +112,7 @@ async fn a_rejection_that_lasts_is_told_in_the_webhooks_own_words() -> Result<()
     let message = annotation(&failing, MESSAGE).unwrap_or_default();
     assert!(message.contains("already defined in ingress kube-system/theirs"), "{message}");
     assert_eq!(annotation(&failing, "nginx.ingress.kubernetes.io/auth-url"), None);
-    elsewhere.delete("theirs", &Default::default()).await?;
+    elsewhere.delete("theirs", &DeleteParams::default()).await?;
     world.until_status("app", "Protected").await?;
     Ok(())
 }

@@ -3,8 +3,10 @@
 use super::CommandError;
 use crate::cli::RenderArgs;
 use crate::config::Settings;
+use crate::contract::{MANAGED_BY, MANAGER};
 use crate::facts::{DiscoveredOutpost, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts};
 use crate::index::{Index, Source};
+use crate::plan::changes::Companion;
 use crate::plan::{Decision, Protection, decide};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -64,7 +66,10 @@ impl std::fmt::Display for Problem {
 struct Document<'a> {
     text: &'a str,
     value: Value,
+    /// Key of an Ingress that asks for protection.
     ingress: Option<ObjectKey>,
+    /// Name of a companion that an earlier run made, as in [`companion_name`].
+    companion: Option<String>,
 }
 
 /// Renders a YAML stream; `namespace` is for Ingresses that name none. An error carries the number of the document,
@@ -89,12 +94,14 @@ pub fn render_text(
         index.complete(source);
     }
     let apps: Vec<&ObjectKey> = documents.iter().filter_map(|document| document.ingress.as_ref()).collect();
-    learn_routes(&mut index, &settings, &apps);
+    let made = learn_routes(&mut index, &settings, &apps);
     let mut output = Output { yaml: String::new(), printed: HashSet::new() };
     for document in &documents {
         match &document.ingress {
             Some(key) => output.ingress(&index, document, key, &mut problems),
-            None => output.raw(document.text),
+            // One that an earlier run made is made anew.
+            None if document.companion.as_ref().is_some_and(|name| made.contains(name)) => {}
+            None => output.pass(document),
         }
     }
     Ok(Rendered { yaml: output.yaml, problems })
@@ -121,12 +128,16 @@ fn learn<'a>(
 ) -> Result<Document<'a>, String> {
     let kind =
         format!("{} {}", value["apiVersion"].as_str().unwrap_or(""), value["kind"].as_str().unwrap_or(""));
+    let is_namespaced =
+        matches!(kind.as_str(), "networking.k8s.io/v1 Ingress" | "v1 Service" | "v1 ConfigMap");
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut)
+        && let Some(namespace) = namespace.filter(|_| is_namespaced)
+    {
+        metadata.entry("namespace").or_insert_with(|| json!(namespace));
+    }
     let mut ingress = None;
     match kind.as_str() {
         "networking.k8s.io/v1 Ingress" => {
-            if let Some(namespace) = namespace.filter(|_| value["metadata"].get("namespace").is_none()) {
-                value["metadata"]["namespace"] = json!(namespace);
-            }
             match IngressFacts::extract(&typed::<Ingress>(&value)?, &settings.keys) {
                 Ok(facts) => {
                     ingress = Some(facts.key.clone()).filter(|_| facts.is_opted_in());
@@ -153,18 +164,41 @@ fn learn<'a>(
         }
         _ => {}
     }
-    Ok(Document { text: text.unwrap_or_default(), value, ingress })
+    let companion = is_made_by_us(&value).then(|| {
+        let part = |name: &str| value["metadata"][name].as_str().unwrap_or_default();
+        companion_name(
+            value["kind"].as_str().unwrap_or_default(),
+            &ObjectKey::new(part("namespace"), part("name")),
+        )
+    });
+    Ok(Document { text: text.unwrap_or_default(), value, ingress, companion })
 }
 
-/// Puts the routes that are going to be made into the index: other apps on the same hosts rely on them.
-fn learn_routes(index: &mut Index, settings: &Settings, apps: &[&ObjectKey]) {
-    for app in apps {
-        let Decision::Protect(protection) = decide(&index.view(app), settings) else {
-            continue;
-        };
-        let route = protection.outpost_ingress.map(|route| IngressFacts::extract(&route, &settings.keys));
-        if let Some(Ok(facts)) = route {
-            index.observe_ingress(facts);
+/// Puts the routes that are going to be made into the index, since other apps on the same hosts rely on them. Returns the
+/// names of all companions that are going to be made.
+fn learn_routes(index: &mut Index, settings: &Settings, apps: &[&ObjectKey]) -> HashSet<String> {
+    let mut made = HashSet::new();
+    // An app may wait for the route of one that waits itself: each round ends at least one wait.
+    loop {
+        let known = made.len();
+        for app in apps {
+            let companions = match decide(&index.view(app), settings) {
+                Decision::Protect(protection) | Decision::Wait { protection: Some(protection), .. } => {
+                    protection.companions()
+                }
+                _ => continue,
+            };
+            for companion in companions {
+                made.insert(companion_name(&companion.kind().to_string(), &companion.key()));
+                if let Companion::Ingress(route) = &companion
+                    && let Ok(facts) = IngressFacts::extract(route, &settings.keys)
+                {
+                    index.observe_ingress(facts);
+                }
+            }
+        }
+        if made.len() == known {
+            return made;
         }
     }
 }
@@ -180,8 +214,10 @@ impl Output {
         if !self.yaml.is_empty() {
             self.yaml.push_str("---\n");
         }
-        self.yaml.push_str(text.trim_end());
-        self.yaml.push('\n');
+        self.yaml.push_str(text);
+        if !text.ends_with('\n') {
+            self.yaml.push('\n');
+        }
     }
 
     fn value(&mut self, value: &impl Serialize) {
@@ -231,19 +267,17 @@ impl Output {
     }
 
     fn companions(&mut self, protection: &Protection) {
-        if let Some(service) = &protection.service {
-            self.once("Service", &ObjectKey::of(&service.metadata), service);
-        }
-        if let Some(headers) = &protection.headers {
-            self.once("ConfigMap", &ObjectKey::of(&headers.metadata), headers);
-        }
-        if let Some(route) = &protection.outpost_ingress {
-            self.once("Ingress", &ObjectKey::of(&route.metadata), route);
+        for companion in protection.companions() {
+            match &companion {
+                Companion::Service(object) => self.once(&companion, object),
+                Companion::ConfigMap(object) => self.once(&companion, object),
+                Companion::Ingress(object) => self.once(&companion, object),
+            }
         }
     }
 
-    fn once(&mut self, kind: &str, key: &ObjectKey, object: &impl Serialize) {
-        if self.printed.insert(format!("{kind} {key}")) {
+    fn once(&mut self, companion: &Companion, object: &impl Serialize) {
+        if self.printed.insert(companion_name(&companion.kind().to_string(), &companion.key())) {
             self.value(object);
         }
     }
@@ -283,6 +317,15 @@ fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
 
 fn asks(value: &Value, settings: &Settings) -> bool {
     !value["metadata"]["annotations"][&settings.keys.opt_in].is_null()
+}
+
+fn is_made_by_us(object: &Value) -> bool {
+    object["metadata"]["labels"][MANAGED_BY] == MANAGER
+}
+
+/// A companion's kind and key in one word.
+fn companion_name(kind: &str, key: &ObjectKey) -> String {
+    format!("{kind} {key}")
 }
 
 fn is_outpost(service: &Value) -> bool {

@@ -5,7 +5,7 @@ use super::report::{Report, Reporter};
 use super::write::{WriteError, Writer};
 use crate::facts::ObjectKey;
 use crate::index::{Index, Key};
-use crate::plan::changes::{AppPlan, Change, Companion, State, Status, app_plan, keep_with_status};
+use crate::plan::changes::{AppPlan, Change, Kind, State, Status, app_plan, keep_with_status};
 use crate::plan::warning::Warning;
 use crate::plan::{Decision, decide};
 use futures::future::join_all;
@@ -160,7 +160,11 @@ impl Reconciler {
         for stage in &plan.stages {
             let results = join_all(stage.iter().map(|change| self.writer.perform(change))).await;
             for (change, result) in stage.iter().zip(results) {
-                let is_route = matches!(change, Change::Create(Companion::Ingress(_)));
+                let is_route = match change {
+                    Change::Create(companion) => companion.kind() == Kind::Ingress,
+                    Change::Repair(repair) => repair.kind == Kind::Ingress,
+                    _ => false,
+                };
                 let denied = match &result {
                     Err(WriteError::Duplicate(_)) if is_route => Some(true),
                     Ok(()) if is_route => Some(false),

@@ -35,18 +35,20 @@ impl fmt::Display for Host {
     }
 }
 
-/// Whether `text` is a DNS-1123 subdomain: labels of a–z, 0–9 and inner dashes, 253 bytes at most.
+/// Whether `text` is a DNS-1123 subdomain: parts of a–z, 0–9 and inner dashes, 253 bytes in all. As in the API, a part
+/// may be longer than DNS allows.
 pub fn is_dns_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_dns_label)
+    text.len() <= 253 && text.split('.').all(is_part)
 }
 
 /// Whether `text` is a DNS-1123 label: 1 to 63 of a–z, 0–9 and inner dashes.
 pub fn is_dns_label(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    text.len() <= 63 && is_part(text)
+}
+
+fn is_part(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.bytes().all(is_inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 #[cfg(test)]

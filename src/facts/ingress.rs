@@ -1,6 +1,6 @@
 //! What is remembered of an Ingress.
 
-use super::{Host, Identity, ObjectKey, is_ours};
+use super::{Host, Identity, ObjectKey, is_dns_label, is_dns_subdomain, is_ours};
 use crate::contract::{Keys, LEGACY_CLASS, MANAGER, OUTPOST_PATH, outpost_ingress_name};
 use k8s_openapi::api::networking::v1::{Ingress, IngressRule, IngressServiceBackend};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
@@ -121,6 +121,8 @@ pub struct AppFacts {
     pub annotations: BTreeMap<String, String>,
     /// Keys of annotations that this controller applied and nobody has changed since.
     pub owned: BTreeSet<String>,
+    /// Those of them that somebody else set to the same value.
+    pub shared: BTreeSet<String>,
     /// Hosts of rules that are no DNS names. Only files have such; the API server does not.
     pub invalid_hosts: Vec<String>,
     /// Whether some rule has no host, and so holds for all hosts.
@@ -135,9 +137,9 @@ impl AppFacts {
         self.annotations.get(key).map(String::as_str)
     }
 
-    /// Value of the annotation `key`, unless this controller put it there.
+    /// Value of the annotation `key`, unless this controller alone put it there.
     pub fn foreign_annotation(&self, key: &str) -> Option<&str> {
-        self.annotation(key).filter(|_| !self.owned.contains(key))
+        self.annotation(key).filter(|_| !self.owned.contains(key) || self.shared.contains(key))
     }
 
     /// Annotations that this controller applied, with their values.
@@ -180,6 +182,12 @@ pub enum NoIngress {
     /// Files only.
     #[error("it has no metadata.namespace; add it, or give one with --namespace")]
     NoNamespace,
+    /// Files only.
+    #[error("its metadata.name {0:?} is not a DNS name in lower case; correct it")]
+    InvalidName(String),
+    /// Files only.
+    #[error("its metadata.namespace {0:?} is not a DNS label in lower case; correct it")]
+    InvalidNamespace(String),
 }
 
 impl IngressFacts {
@@ -191,6 +199,12 @@ impl IngressFacts {
         }
         if key.namespace.is_empty() {
             return Err(NoIngress::NoNamespace);
+        }
+        if !is_dns_subdomain(&key.name) {
+            return Err(NoIngress::InvalidName(key.name.to_string()));
+        }
+        if !is_dns_label(&key.namespace) {
+            return Err(NoIngress::InvalidNamespace(key.namespace.to_string()));
         }
         let created = ingress.metadata.creation_timestamp.as_ref();
         let mut hosts: Vec<Host> = Vec::new();
@@ -247,7 +261,16 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Role {
     if let Some(companion) = outpost_ingress(ingress, key, keys) {
         return Role::OutpostIngress(Box::new(companion));
     }
-    let owned = owned_annotations(&ingress.metadata);
+    let (mut owned, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for entry in ingress.metadata.managed_fields.iter().flatten() {
+        let is_ours =
+            entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply");
+        if is_ours {
+            owned.extend(managed_annotations(entry));
+        } else {
+            others.extend(managed_annotations(entry));
+        }
+    }
     let opt_in = annotation(&ingress.metadata, &keys.opt_in);
     if owned.is_empty() && opt_in.is_none() {
         return Role::Bystander;
@@ -268,7 +291,8 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Role {
         invalid_hosts: named_hosts().filter(|host| Host::parse(host).is_none()).map(str::to_owned).collect(),
         has_hostless_rule: rules(ingress).any(|rule| rule.host.as_deref().is_none_or(str::is_empty)),
         has_default_backend: spec.is_some_and(|spec| spec.default_backend.is_some()),
-        owned,
+        shared: owned.iter().filter(|key| others.contains(*key)).map(|key| (*key).to_owned()).collect(),
+        owned: owned.into_iter().map(str::to_owned).collect(),
     }))
 }
 
@@ -303,15 +327,11 @@ fn outpost_ingress(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Option<Ou
     })
 }
 
-/// Keys of the annotations that server-side apply by our manager owns.
-fn owned_annotations(metadata: &ObjectMeta) -> BTreeSet<String> {
-    let is_ours = |entry: &&ManagedFieldsEntry| {
-        entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply")
-    };
-    let fields = metadata.managed_fields.iter().flatten().filter(is_ours).filter_map(|entry| {
-        entry.fields_v1.as_ref()?.0.pointer("/f:metadata/f:annotations").and_then(Value::as_object)
-    });
-    fields.flat_map(|keys| keys.keys().filter_map(|key| key.strip_prefix("f:"))).map(str::to_owned).collect()
+/// Keys of the annotations that one field manager owns.
+fn managed_annotations(entry: &ManagedFieldsEntry) -> impl Iterator<Item = &str> {
+    let fields = entry.fields_v1.as_ref().and_then(|fields| fields.0.pointer("/f:metadata/f:annotations"));
+    let keys = fields.and_then(Value::as_object).into_iter().flat_map(|keys| keys.keys());
+    keys.filter_map(|key| key.strip_prefix("f:"))
 }
 
 fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
@@ -340,10 +360,7 @@ fn paths(ingress: &Ingress) -> impl Iterator<Item = (&IngressRule, &str, Option<
 }
 
 fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
-    let at_or_below = |path: &str| {
-        path.strip_prefix(OUTPOST_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let found = paths(ingress).filter(|(_, path, _)| at_or_below(path));
+    let found = paths(ingress).filter(|(_, path, _)| is_outpost_path(path));
     found
         .map(|(rule, path, service)| OutpostPath {
             host: host_of(rule),
@@ -354,13 +371,18 @@ fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
         .collect()
 }
 
+/// Whether `path` is the outpost path or one below it.
+fn is_outpost_path(path: &str) -> bool {
+    path.strip_prefix(OUTPOST_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Whether ingress-nginx would send part of the outpost path to `path`, read as a regular expression.
 ///
 /// One regex path on a host makes nginx match all its paths as `~* "^path"`, longest first, so an expression at
 /// least as long as the outpost path wins where it matches. One that this engine cannot read counts as matching.
 fn swallows_outpost_path(path: &str) -> bool {
     const BELOW: [&str; 6] = ["", "/", "/auth/nginx", "/start", "/callback", "/sign_out"];
-    if path.len() < OUTPOST_PATH.len() || path.starts_with(OUTPOST_PATH) {
+    if path.len() < OUTPOST_PATH.len() || is_outpost_path(path) {
         return false;
     }
     let regex = RegexBuilder::new(&format!("^{path}")).case_insensitive(true).build();

@@ -38,6 +38,11 @@ impl ServiceFacts {
         }
     }
 
+    /// Whether it leads to the DNS name `host`.
+    pub fn leads_to(&self, host: &str) -> bool {
+        self.external_name.as_deref() == Some(host)
+    }
+
     /// Whether an observed object is as `desired` wants it, all that others added to it left aside.
     pub fn matches(&self, desired: &Self) -> bool {
         let Self { key: _, identity: _, ours: _, outpost, external_name, ports } = self;

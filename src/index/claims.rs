@@ -1,4 +1,9 @@
-//! Who claims the outpost path of a host. A host's path can be routed once per class, cluster-wide.
+//! Who claims the outpost path of a host. A host's path can be routed once per class, cluster-wide, and leads to one
+//! outpost.
+//!
+//! Two questions have different answers. Which *outpost* a host has is decided by who was there first: an app that is
+//! protected already is not put out by a newcomer, whatever its age. Which *app* provides the route, of those that agree
+//! on the outpost, is decided by age alone, so that it does not depend on history.
 
 use crate::facts::{Host, ObjectKey};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -10,20 +15,49 @@ pub(super) struct Place {
     pub(super) host: Host,
 }
 
+/// How firmly an app holds its hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Refused, but protected from before by a route of its own, which it cannot hand over.
+    Frozen,
+    /// Protected, with a route of its own.
+    Protected,
+    /// Not protected yet, or by the route of another.
+    New,
+}
+
 /// An app's claim to its hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
-    /// When the app's Ingress was made, in seconds since 1970: the older claim wins.
+    pub(super) standing: Standing,
+    /// When the app's Ingress was made, in seconds since 1970.
     pub(super) created: i64,
     pub(super) outpost: String,
     pub(super) places: Vec<Place>,
 }
 
+/// Position of a claim in an order: whether it comes in the second half, then age, then name.
+type Rank = (bool, i64, ObjectKey);
+
+impl Claim {
+    fn rank_for_outpost(&self, app: &ObjectKey) -> Rank {
+        (self.standing == Standing::New, self.created, app.clone())
+    }
+
+    fn rank_for_route(&self, app: &ObjectKey) -> Rank {
+        (self.standing != Standing::Frozen, self.created, app.clone())
+    }
+}
+
 /// All that is known at one place.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
-    /// Claiming apps, the oldest first.
-    claimants: BTreeSet<(i64, ObjectKey)>,
+    /// Claims in the order that decides about the outpost.
+    for_outpost: BTreeSet<Rank>,
+    /// Claims in the order that decides about the route.
+    for_route: BTreeSet<Rank>,
+    /// Apps that ask for protection here, whether or not they may claim it.
+    pub(super) seekers: BTreeSet<ObjectKey>,
     /// Ingresses with a rule at or below the outpost path.
     pub(super) routes: BTreeSet<ObjectKey>,
     /// Ingresses that serve the host and do not ask for protection.
@@ -36,13 +70,8 @@ pub(super) struct Entry {
 
 impl Entry {
     fn is_empty(&self) -> bool {
-        let sets = [&self.routes, &self.bystanders, &self.swallowers];
-        self.claimants.is_empty() && sets.iter().all(|set| set.is_empty())
-    }
-
-    /// Apps that claim the place, the oldest first.
-    pub(super) fn claimants(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.claimants.iter().map(|(_, app)| app)
+        let sets = [&self.seekers, &self.routes, &self.bystanders, &self.swallowers];
+        self.for_outpost.is_empty() && sets.iter().all(|set| set.is_empty())
     }
 }
 
@@ -50,7 +79,8 @@ impl Entry {
 #[derive(Debug, PartialEq, Eq)]
 struct State {
     winner: Option<ObjectKey>,
-    first_outpost: Option<String>,
+    first: Option<ObjectKey>,
+    outpost: Option<String>,
     revision: u64,
 }
 
@@ -58,12 +88,18 @@ struct State {
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     places: HashMap<Place, Entry>,
-    claims: HashMap<ObjectKey, Claim>,
+    of_apps: HashMap<ObjectKey, Claim>,
+    /// Claims that do not count, because one with another outpost comes first, and where that is.
+    kept_out: HashMap<ObjectKey, Place>,
+    seeking: HashMap<ObjectKey, Vec<Place>>,
 }
 
-/// Collects which apps a change of several places touches: create it before the change, finish it after.
+/// Collects what a change touches: create it before the change, finish it after.
 #[derive(Debug, Default)]
-pub(super) struct Scope(HashMap<Place, State>);
+pub(super) struct Scope {
+    before: HashMap<Place, State>,
+    apps: HashSet<ObjectKey>,
+}
 
 impl Claims {
     pub(super) fn entry(&self, place: &Place) -> Option<&Entry> {
@@ -71,7 +107,25 @@ impl Claims {
     }
 
     pub(super) fn claim(&self, app: &ObjectKey) -> Option<&Claim> {
-        self.claims.get(app)
+        self.of_apps.get(app)
+    }
+
+    /// Where `app` asks for protection.
+    pub(super) fn sought_by(&self, app: &ObjectKey) -> &[Place] {
+        self.seeking.get(app).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The app that has to provide the route at `place`.
+    pub(super) fn winner(&self, place: &Place) -> Option<&ObjectKey> {
+        let mut ranks = self.places.get(place)?.for_route.iter().map(|(_, _, app)| app);
+        ranks.find(|app| !self.kept_out.contains_key(*app))
+    }
+
+    /// Why the claim of `app` does not count: at which place, because of whom, and through which outpost.
+    pub(super) fn conflict(&self, app: &ObjectKey) -> Option<(&Place, &ObjectKey, &str)> {
+        let place = self.kept_out.get(app)?;
+        let holder = self.first(place, Some(&self.of_apps.get(app)?.rank_for_outpost(app)))?;
+        Some((place, holder, &self.of_apps.get(holder)?.outpost))
     }
 
     /// Changes what stands at `place`, noting in `scope` how it was before.
@@ -80,96 +134,150 @@ impl Claims {
         let entry = self.places.entry(place.clone()).or_default();
         entry.revision += 1;
         edit(entry);
-        if entry.is_empty() {
-            self.places.remove(place);
+        self.tidy(place);
+    }
+
+    /// Says where `app` asks for protection.
+    pub(super) fn seek(&mut self, app: &ObjectKey, places: Vec<Place>) {
+        if self.sought_by(app) == places {
+            return;
+        }
+        for place in self.seeking.remove(app).unwrap_or_default() {
+            if let Some(entry) = self.places.get_mut(&place) {
+                entry.seekers.remove(app);
+            }
+            self.tidy(&place);
+        }
+        for place in &places {
+            self.places.entry(place.clone()).or_default().seekers.insert(app.clone());
+        }
+        if !places.is_empty() {
+            self.seeking.insert(app.clone(), places);
         }
     }
 
     /// Sets or takes away the claim of `app`, noting in `scope` how its places were before.
     pub(super) fn set(&mut self, scope: &mut Scope, app: &ObjectKey, claim: Option<Claim>) {
-        if self.claims.get(app) == claim.as_ref() {
+        if self.of_apps.get(app) == claim.as_ref() {
             return;
         }
-        let old = self.claims.get(app).cloned();
-        for place in [&old, &claim].into_iter().flatten().flat_map(|claim| &claim.places) {
+        let old = self.of_apps.remove(app);
+        let places: BTreeSet<Place> =
+            [&old, &claim].into_iter().flatten().flat_map(|claim| claim.places.iter().cloned()).collect();
+        if let Some(old) = &old {
+            self.of_apps.insert(app.clone(), old.clone());
+        }
+        for place in &places {
             self.note(scope, place);
         }
+        let outposts: Vec<Option<String>> = places.iter().map(|place| self.outpost(place)).collect();
+        self.of_apps.remove(app);
+        self.kept_out.remove(app);
         if let Some(old) = old {
-            self.claims.remove(app);
             for place in &old.places {
-                self.withdraw(place, &(old.created, app.clone()));
+                if let Some(entry) = self.places.get_mut(place) {
+                    entry.for_outpost.remove(&old.rank_for_outpost(app));
+                    entry.for_route.remove(&old.rank_for_route(app));
+                }
             }
         }
+        let mut unsettled = BTreeSet::new();
         if let Some(claim) = claim {
             for place in &claim.places {
-                self.places.entry(place.clone()).or_default().claimants.insert((claim.created, app.clone()));
+                let entry = self.places.entry(place.clone()).or_default();
+                entry.for_outpost.insert(claim.rank_for_outpost(app));
+                entry.for_route.insert(claim.rank_for_route(app));
             }
-            self.claims.insert(app.clone(), claim);
+            unsettled.insert(claim.rank_for_outpost(app));
+            self.of_apps.insert(app.clone(), claim);
         }
-    }
-
-    /// The app that has to provide the route at `place`: the oldest claimant that no older app with another outpost
-    /// keeps out, here or on another of its hosts.
-    pub(super) fn winner(&self, place: &Place) -> Option<&ObjectKey> {
-        self.places.get(place)?.claimants().find(|app| self.conflict(app).is_none())
-    }
-
-    /// A place of `app` whose oldest claimant uses another outpost, with that claimant.
-    pub(super) fn conflict(&self, app: &ObjectKey) -> Option<(&Place, &ObjectKey, &str)> {
-        let claim = self.claims.get(app)?;
-        claim.places.iter().find_map(|place| {
-            let first = self.places.get(place)?.claimants().next()?;
-            let theirs = &self.claims.get(first)?.outpost;
-            (first != app && *theirs != claim.outpost).then_some((place, first, theirs.as_str()))
-        })
+        for (place, before) in places.iter().zip(outposts) {
+            if self.outpost(place) != before {
+                unsettled.extend(
+                    self.places.get(place).into_iter().flat_map(|entry| entry.for_outpost.iter().cloned()),
+                );
+            }
+        }
+        self.settle(scope, unsettled);
+        for place in &places {
+            self.tidy(place);
+        }
     }
 
     /// The apps for which something changed since `scope` was begun.
     pub(super) fn finish(&self, scope: Scope) -> HashSet<ObjectKey> {
-        let mut touched = HashSet::new();
-        for (place, before) in scope.0 {
-            let after = self.state(&place);
-            if after == before {
-                continue;
-            }
-            let Some(entry) = self.places.get(&place) else {
+        let mut touched = scope.apps;
+        for (place, before) in scope.before {
+            let Some(entry) = self.places.get(&place).filter(|_| self.state(&place) != before) else {
                 continue;
             };
-            touched.extend(entry.claimants().cloned());
-            // Another outpost in front decides who is kept out, and that on all hosts of those apps.
-            if after.first_outpost != before.first_outpost {
-                let elsewhere =
-                    entry.claimants().filter_map(|app| self.claims.get(app)).flat_map(|claim| &claim.places);
-                let entries =
-                    elsewhere.filter(|other| **other != place).filter_map(|other| self.places.get(other));
-                touched.extend(entries.flat_map(|entry| entry.claimants().cloned()));
-            }
+            touched.extend(entry.seekers.iter().cloned());
+            touched.extend(entry.for_route.iter().map(|(_, _, app)| app.clone()));
         }
         touched
     }
 
-    fn withdraw(&mut self, place: &Place, claimant: &(i64, ObjectKey)) {
-        if let Some(entry) = self.places.get_mut(place) {
-            entry.claimants.remove(claimant);
-            if entry.is_empty() {
-                self.places.remove(place);
+    /// Decides anew which claims count. Each depends on earlier ones only, so one pass in their order is enough.
+    fn settle(&mut self, scope: &mut Scope, mut unsettled: BTreeSet<Rank>) {
+        while let Some(rank) = unsettled.pop_first() {
+            let app = &rank.2;
+            let Some(claim) = self.of_apps.get(app) else { continue };
+            let is_taken = |place: &&Place| {
+                let first = self.first(place, Some(&rank)).and_then(|first| self.of_apps.get(first));
+                first.is_some_and(|first| first.outpost != claim.outpost)
+            };
+            let reason = claim.places.iter().find(is_taken).cloned();
+            if self.kept_out.get(app) == reason.as_ref() {
+                continue;
             }
+            let places = claim.places.clone();
+            for place in &places {
+                self.note(scope, place);
+                let later = self
+                    .places
+                    .get(place)
+                    .into_iter()
+                    .flat_map(|entry| entry.for_outpost.range(rank.clone()..));
+                unsettled.extend(later.filter(|other| **other != rank).cloned());
+            }
+            scope.apps.insert(app.clone());
+            match reason {
+                Some(reason) => self.kept_out.insert(app.clone(), reason),
+                None => self.kept_out.remove(app),
+            };
         }
     }
 
+    /// The first claim at `place` that counts, of those before `rank`.
+    fn first(&self, place: &Place, rank: Option<&Rank>) -> Option<&ObjectKey> {
+        let ranks = self.places.get(place)?.for_outpost.iter();
+        let mut earlier =
+            ranks.take_while(|other| rank.is_none_or(|rank| *other < rank)).map(|(_, _, app)| app);
+        earlier.find(|app| !self.kept_out.contains_key(*app))
+    }
+
+    fn outpost(&self, place: &Place) -> Option<String> {
+        Some(self.of_apps.get(self.first(place, None)?)?.outpost.clone())
+    }
+
     fn note(&self, scope: &mut Scope, place: &Place) {
-        if !scope.0.contains_key(place) {
-            scope.0.insert(place.clone(), self.state(place));
+        if !scope.before.contains_key(place) {
+            scope.before.insert(place.clone(), self.state(place));
         }
     }
 
     fn state(&self, place: &Place) -> State {
-        let entry = self.places.get(place);
-        let first = entry.and_then(|entry| entry.claimants().next());
         State {
             winner: self.winner(place).cloned(),
-            first_outpost: first.and_then(|app| self.claims.get(app)).map(|claim| claim.outpost.clone()),
-            revision: entry.map_or(0, |entry| entry.revision),
+            first: self.first(place, None).cloned(),
+            outpost: self.outpost(place),
+            revision: self.places.get(place).map_or(0, |entry| entry.revision),
+        }
+    }
+
+    fn tidy(&mut self, place: &Place) {
+        if self.places.get(place).is_some_and(Entry::is_empty) {
+            self.places.remove(place);
         }
     }
 }

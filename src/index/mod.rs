@@ -16,7 +16,7 @@ use crate::facts::{
 use crate::plan::changes::Kind;
 use crate::plan::outpost::Discovered;
 use crate::plan::request::{Classes, Request, Unresolved};
-use claims::{Claim, Claims, Place, Scope};
+use claims::{Claim, Claims, Place, Scope, Standing};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -169,20 +169,22 @@ impl Index {
     /// Takes in a Service in an app's namespace.
     pub fn observe_service(&mut self, facts: ServiceFacts) -> Vec<Key> {
         let key = facts.key.clone();
+        let was_ours = self.services.get(&key).is_none_or(|service| service.ours);
         if !store(&mut self.services, facts) {
             return Vec::new();
         }
-        self.touched_by_service(&key)
+        self.touched_by_service(&key, was_ours)
     }
 
     /// Takes in a `ConfigMap` of headers.
     pub fn observe_headers(&mut self, facts: ConfigMapFacts) -> Vec<Key> {
         let key = facts.key.clone();
         let was_vacant = !self.headers.contains_key(&key);
+        let was_ours = self.headers.get(&key).is_none_or(|headers| headers.ours);
         if !store(&mut self.headers, facts) {
             return Vec::new();
         }
-        let mut keys = vec![Key::Headers(key.clone())];
+        let mut keys = self.touched_by_headers(&key, was_ours);
         if was_vacant && self.complete.contains(&Source::ConfigMaps) {
             keys.extend(self.headers_came_back(&key));
         }
@@ -220,11 +222,15 @@ impl Index {
             },
             Source::Classes => remove(&mut self.classes.known, key, uid)
                 .map_or_else(Vec::new, |_| self.touched_by_class(key)),
-            Source::Services => {
-                remove(&mut self.services, key, uid).map_or_else(Vec::new, |_| self.touched_by_service(key))
-            }
+            Source::Services => match remove(&mut self.services, key, uid) {
+                Some(gone) => self.touched_by_service(key, gone.ours),
+                None => Vec::new(),
+            },
             Source::ConfigMaps => match remove(&mut self.headers, key, uid) {
-                Some(_) => self.headers_went(key),
+                Some(gone) => {
+                    self.headers_went(key);
+                    self.touched_by_headers(key, gone.ours)
+                }
                 None => Vec::new(),
             },
             Source::Outposts => {
@@ -259,6 +265,7 @@ impl Index {
         let both = [old.as_ref(), new.as_ref()];
         let mut apps: HashSet<ObjectKey> = both.into_iter().flatten().filter_map(reconciled_app).collect();
         apps.extend(self.app_that_needs_the_name(key));
+        apps.extend(both.into_iter().flatten().flat_map(|ingress| self.apps_it_may_block(ingress)));
         let headers = both.map(|facts| facts.and_then(|facts| facts.headers.clone()));
         if let [Some(before), after] = &headers
             && after.as_ref() != Some(before)
@@ -272,11 +279,19 @@ impl Index {
         if let Some(new) = new {
             self.ingresses.insert(key.clone(), new);
         }
-        for app in &apps {
-            keys.extend(self.resolve(&mut scope, app));
-        }
-        keys.extend(apps.into_iter().chain(self.finish(scope)).map(Key::App));
+        keys.extend(self.resolve_all(scope, apps));
         keys
+    }
+
+    /// Apps that an Ingress of somebody else's may keep from claiming their hosts, or may no longer.
+    fn apps_it_may_block(&self, ingress: &IngressFacts) -> Vec<ObjectKey> {
+        if ingress.outpost_ingress().is_some() {
+            return Vec::new();
+        }
+        let routed = ingress.outpost_paths.iter().filter_map(|path| path.host.as_ref());
+        let swallowed = ingress.swallowing_paths.iter().filter_map(|(host, _)| host.as_ref());
+        let entries = routed.chain(swallowed).filter_map(|host| self.claims.entry(&place(ingress, host)));
+        entries.flat_map(|entry| entry.seekers.iter().cloned()).collect()
     }
 
     /// The opted-in app whose outpost Ingress would be called `key`.
@@ -296,8 +311,7 @@ impl Index {
 
     /// Enters what `ingress` means for others at its places, or takes it out again.
     fn link(&mut self, scope: &mut Scope, ingress: &IngressFacts, is_there: bool) {
-        let class = ingress.class.name().map(str::to_owned);
-        let place = |host: &Host| Place { class: class.clone(), host: host.clone() };
+        let place = |host: &Host| place(ingress, host);
         let set = |set: &mut BTreeSet<ObjectKey>| {
             if is_there {
                 set.insert(ingress.key.clone())
@@ -328,16 +342,22 @@ impl Index {
             let facts = ingress.app()?;
             Some(Request::resolve(ingress, facts, &self.settings, &self.classes, &self.outposts))
         });
-        let claim = request.as_ref().and_then(|request| self.claim_of(app, request));
-        self.claims.set(scope, app, claim);
-        let old = match request {
-            Some(request) => self.requests.insert(app.clone(), request),
-            None => {
-                self.denied.remove(app);
-                self.missed_headers.remove(app);
-                self.requests.remove(app)
+        let places = match (self.ingresses.get(app), &request) {
+            (Some(ingress), Some(Ok(request))) => {
+                request.hosts.iter().map(|host| place(ingress, host)).collect()
             }
+            _ => Vec::new(),
         };
+        self.claims.seek(app, places);
+        let old = if let Some(request) = request {
+            self.requests.insert(app.clone(), request)
+        } else {
+            self.denied.remove(app);
+            self.missed_headers.remove(app);
+            self.requests.remove(app)
+        };
+        let claim = self.claim_of(app);
+        self.claims.set(scope, app, claim);
         let Some(Ok(old)) = old else { return Vec::new() };
         if self.requests.get(app).is_some_and(|new| new.as_ref() == Ok(&old)) {
             return Vec::new();
@@ -345,36 +365,46 @@ impl Index {
         shared::keys_of_request(&app.namespace, &old)
     }
 
-    /// A refused app keeps the hosts whose route it provides for as long as its annotations need that route.
-    fn claim_of(&self, app: &ObjectKey, request: &Result<Request, Unresolved>) -> Option<Claim> {
-        let ingress = self.ingresses.get(app)?;
-        let class = |ingress: &IngressFacts| ingress.class.name().map(str::to_owned);
-        let places = |hosts: Vec<&Host>, class: Option<String>| {
-            hosts.into_iter().map(|host| Place { class: class.clone(), host: host.clone() }).collect()
-        };
-        if let Ok(request) = request {
-            let places = places(request.hosts.iter().collect(), class(ingress));
-            return Some(Claim { created: ingress.created, outpost: request.outpost.name.clone(), places });
+    /// Reads anew what `apps` ask for and claim, and finishes `scope`. The answer is all that this touches.
+    fn resolve_all(&mut self, mut scope: Scope, apps: impl IntoIterator<Item = ObjectKey>) -> Vec<Key> {
+        let mut keys = Vec::new();
+        for app in apps {
+            keys.extend(self.resolve(&mut scope, &app));
+            keys.push(Key::App(app));
         }
+        keys.extend(self.finish(scope).into_iter().map(Key::App));
+        keys
+    }
+
+    /// What `app` claims: the hosts it asks for, unless it cannot have them in any case. A refused app keeps the hosts
+    /// whose route it provides for as long as its annotations need that route.
+    fn claim_of(&self, app: &ObjectKey) -> Option<Claim> {
+        let ingress = self.ingresses.get(app)?;
+        let request = self.requests.get(app)?;
         let keys = &self.settings.keys;
         let is_protected = ingress.app()?.owned.iter().any(|key| !keys.is_own(key));
-        let route = self.own_route(app).filter(|_| is_protected)?;
-        let outpost = route.outpost_ingress()?.outpost.clone()?;
-        let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref()).collect();
-        Some(Claim { created: ingress.created, outpost, places: places(hosts, class(route)) })
+        let own_route = self.own_route(app).filter(|_| is_protected);
+        let route_outpost = own_route.and_then(|route| route.outpost_ingress()?.outpost.clone());
+        let created = ingress.created;
+        if let Ok(request) = request
+            && !self.is_blocked(app, request)
+        {
+            let outpost = request.outpost.name.clone();
+            let is_new = route_outpost.as_ref() != Some(&outpost);
+            let standing = if is_new { Standing::New } else { Standing::Protected };
+            return Some(Claim { standing, created, outpost, places: self.claims.sought_by(app).to_vec() });
+        }
+        let route = own_route?;
+        let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref());
+        let places = hosts.map(|host| place(route, host)).collect();
+        Some(Claim { standing: Standing::Frozen, created, outpost: route_outpost?, places })
     }
 
     /// Reads anew what those apps ask for whose Ingress passes `filter`.
     fn resolve_again(&mut self, filter: impl Fn(&IngressFacts) -> bool) -> Vec<Key> {
         let is_meant = |app: &&ObjectKey| self.ingresses.get(*app).is_some_and(&filter);
         let apps: Vec<ObjectKey> = self.requests.keys().filter(is_meant).cloned().collect();
-        let mut scope = Scope::default();
-        let mut keys = Vec::new();
-        for app in &apps {
-            keys.extend(self.resolve(&mut scope, app));
-        }
-        keys.extend(apps.into_iter().chain(self.finish(scope)).map(Key::App));
-        keys
+        self.resolve_all(Scope::default(), apps)
     }
 
     fn touched_by_class(&mut self, class: &ObjectKey) -> Vec<Key> {
@@ -382,21 +412,27 @@ impl Index {
     }
 
     /// One of ours is repaired by its own key. One made by hand may be, or cease to be, the way of an app's route.
-    fn touched_by_service(&self, key: &ObjectKey) -> Vec<Key> {
+    fn touched_by_service(&mut self, key: &ObjectKey, was_ours: bool) -> Vec<Key> {
         let mut keys = vec![Key::Service(key.clone())];
-        if self.services.get(key).is_some_and(|service| service.ours) {
+        if was_ours && self.services.get(key).is_none_or(|service| service.ours) {
             return keys;
         }
-        keys.extend(in_namespace(&self.requests, &key.namespace).map(|(app, _)| Key::App(app.clone())));
         let routes = in_namespace(&self.ingresses, &key.namespace).filter(|(_, ingress)| {
             ingress.outpost_paths.iter().any(|path| path.service.as_deref() == Some(&*key.name))
         });
-        for (_, route) in routes {
-            let class = route.class.name().map(str::to_owned);
-            for host in route.outpost_paths.iter().filter_map(|path| path.host.clone()) {
-                let entry = self.claims.entry(&Place { class: class.clone(), host });
-                keys.extend(entry.into_iter().flat_map(|entry| entry.claimants().cloned().map(Key::App)));
-            }
+        let mut apps: HashSet<ObjectKey> =
+            routes.flat_map(|(_, route)| self.apps_it_may_block(route)).collect();
+        apps.extend(in_namespace(&self.requests, &key.namespace).map(|(app, _)| app.clone()));
+        keys.extend(self.resolve_all(Scope::default(), apps));
+        keys
+    }
+
+    fn touched_by_headers(&mut self, key: &ObjectKey, was_ours: bool) -> Vec<Key> {
+        let mut keys = vec![Key::Headers(key.clone())];
+        if !was_ours || self.headers.get(key).is_some_and(|headers| !headers.ours) {
+            let apps: Vec<ObjectKey> =
+                in_namespace(&self.requests, &key.namespace).map(|(app, _)| app.clone()).collect();
+            keys.extend(self.resolve_all(Scope::default(), apps));
         }
         keys
     }
@@ -417,6 +453,11 @@ impl Index {
         let companion = self.ingresses.get(route)?.outpost_ingress()?;
         Some(ObjectKey::new(route.namespace.clone(), companion.app.as_str()))
     }
+}
+
+/// Where `ingress` serves `host`.
+fn place(ingress: &IngressFacts, host: &Host) -> Place {
+    Place { class: ingress.class.name().map(str::to_owned), host: host.clone() }
 }
 
 /// The app that has to be looked at when `ingress` changes.

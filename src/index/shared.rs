@@ -73,10 +73,9 @@ impl Index {
     }
 
     /// Notes who named the `ConfigMap` `key` at the moment it went.
-    pub(super) fn headers_went(&mut self, key: &ObjectKey) -> Vec<Key> {
+    pub(super) fn headers_went(&mut self, key: &ObjectKey) {
         let named = self.naming(key).map(|(app, version)| (app.clone(), version.to_owned())).collect();
         self.lost_headers.insert(key.clone(), named);
-        vec![Key::Headers(key.clone())]
     }
 
     /// The apps that ingress-nginx may have read while the `ConfigMap` was missing: those it now answers 503 for.
@@ -113,6 +112,22 @@ impl Index {
     }
 
     fn wanted_service(&self, key: &ObjectKey) -> Option<Service> {
+        self.service_of_request(key).or_else(|| self.service_of_kept_route(key))
+    }
+
+    /// A refused app may keep its route, and the route needs its Service.
+    fn service_of_kept_route(&self, key: &ObjectKey) -> Option<Service> {
+        let mut routes = in_namespace(&self.ingresses, &key.namespace).filter_map(|(_, route)| {
+            let leads_here =
+                route.outpost_paths.iter().any(|path| path.service.as_deref() == Some(&*key.name));
+            route.outpost_ingress().filter(|_| leads_here)?.outpost.as_deref()
+        });
+        let outpost = self.outposts.resolve(Some(routes.next()?), &self.settings).ok()?;
+        let service = companions::service(&key.namespace, &outpost, &self.settings.keys);
+        (ObjectKey::of(&service.metadata) == *key).then_some(service)
+    }
+
+    fn service_of_request(&self, key: &ObjectKey) -> Option<Service> {
         let mut requests = self.requests_in(key);
         let (_, request) = requests.find(|(app, request)| {
             service_key(&key.namespace, request) == *key && self.provides_route(app)

@@ -1,8 +1,8 @@
 //! Everything that bears on one app, gathered for the plan.
 
-use super::Index;
 use super::claims::{Entry, Place};
 use super::shared::{request_headers_key, service_key};
+use super::{Index, place};
 use crate::facts::{Host, IngressFacts, ObjectKey};
 use crate::plan::decision::describe_backend;
 use crate::plan::request::Request;
@@ -17,11 +17,7 @@ impl Index {
         let ingress = self.ingresses.get(app);
         let request = self.requests.get(app);
         let good = request.and_then(|request| request.as_ref().ok());
-        let places = || {
-            let class = ingress.and_then(|ingress| ingress.class.name()).map(str::to_owned);
-            let hosts = good.map(|request| request.hosts.as_slice()).unwrap_or_default();
-            hosts.iter().map(move |host| Place { class: class.clone(), host: host.clone() })
-        };
+        let places = self.claims.sought_by(app);
         let conflict = self.claims.conflict(app);
         AppView {
             ingress,
@@ -29,11 +25,12 @@ impl Index {
             conflict: conflict
                 .map(|(place, holder, theirs)| (place.host.clone(), holder.clone(), theirs.to_owned())),
             holders: good.map_or_else(Vec::new, |request| {
-                places().map(|place| (place.host.clone(), self.holder(app, request, &place))).collect()
+                places.iter().map(|place| (place.host.clone(), self.holder(app, request, place))).collect()
             }),
-            lent_hosts: self.lent_hosts(app),
-            open_neighbours: places().flat_map(|place| self.open_neighbours(&place)).collect(),
-            swallowed_by: places().find_map(|place| self.swallowed_by(app, &place)),
+            lent_hosts: self.hosts_in_route(app, |place| self.is_lent(app, place)),
+            kept_hosts: self.hosts_in_route(app, |place| self.is_kept(app, place)),
+            open_neighbours: places.iter().flat_map(|place| self.open_neighbours(place)).collect(),
+            swallowed_by: places.iter().find_map(|place| self.swallowed_by(app, place)),
             outpost_ingress: self.route_slot(app),
             service: good
                 .map_or(Slot::Vacant, |request| self.service_slot(&service_key(&app.namespace, request))),
@@ -112,22 +109,44 @@ impl Index {
         self.outposts.at_host(&host, &self.settings).ok_or_else(|| describe_backend(Some(service)))
     }
 
-    /// Hosts in the route of `app` that another app has claimed meanwhile and does not serve yet. A rejection by an
-    /// admission webhook, which tolerates one Ingress for a path only, ends the loan.
-    fn lent_hosts(&self, app: &ObjectKey) -> Vec<Host> {
-        let Some(route) = self.own_route(app) else {
-            return Vec::new();
+    /// Those hosts in the route of `app` that pass `filter`.
+    fn hosts_in_route(&self, app: &ObjectKey, filter: impl Fn(&Place) -> bool) -> Vec<Host> {
+        let Some(route) = self.own_route(app) else { return Vec::new() };
+        let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref());
+        hosts.map(|host| place(route, host)).filter(filter).map(|place| place.host).collect()
+    }
+
+    /// Whether another app has claimed `place` and does not serve it yet, while the route of `app` does. A rejection by
+    /// an admission webhook, which tolerates one Ingress for a path only, ends the loan.
+    fn is_lent(&self, app: &ObjectKey, place: &Place) -> bool {
+        self.claims.winner(place).is_some_and(|winner| {
+            let stands = self.own_route(winner).is_some_and(|route| serves(route, place));
+            winner != app && !stands && !self.denied.contains(winner)
+        })
+    }
+
+    /// Whether the route of `app` is the one for `place`, for want of another if for nothing else.
+    fn is_kept(&self, app: &ObjectKey, place: &Place) -> bool {
+        self.claims.winner(place).is_none_or(|winner| winner == app) || self.is_lent(app, place)
+    }
+
+    /// Whether something of somebody else's keeps `app` from being protected, and so from claiming its hosts.
+    pub(super) fn is_blocked(&self, app: &ObjectKey, request: &Request) -> bool {
+        let is_astray = |place: &Place| {
+            let foreign = self.claims.entry(place).and_then(|entry| self.foreign_route(entry, place, false));
+            matches!(foreign, Some(HostHolder::Foreign { leads_to, .. }) if leads_to.as_ref() != Ok(&request.outpost.name))
         };
-        let class = route.class.name().map(str::to_owned);
-        let hosts = route.outpost_paths.iter().filter_map(|path| path.host.clone());
-        let places = hosts.map(|host| Place { class: class.clone(), host });
-        let is_lent = |place: &Place| {
-            self.claims.winner(place).is_some_and(|winner| {
-                let stands = self.own_route(winner).is_some_and(|route| serves(route, place));
-                winner != app && !stands && !self.denied.contains(winner)
-            })
-        };
-        places.filter(is_lent).map(|place| place.host).collect()
+        let (service, headers) =
+            (service_key(&app.namespace, request), request_headers_key(&app.namespace, request));
+        let data = request.dialect.request_headers(request.auth_route);
+        matches!(self.route_slot(app), Slot::Foreign(_))
+            || matches!(self.service_slot(&service), Slot::Foreign(found) if !found.leads_to(&request.outpost.address.host))
+            || matches!(self.headers_slot(&headers), Slot::Foreign(found) if found.data != data)
+            || self
+                .claims
+                .sought_by(app)
+                .iter()
+                .any(|place| is_astray(place) || self.swallowed_by(app, place).is_some())
     }
 
     fn open_neighbours(&self, place: &Place) -> Vec<(Host, ObjectKey)> {

@@ -1,9 +1,10 @@
 //! The desired against the observed: an ordered list of API requests, empty where all is as it should be.
 
+use super::companions;
 use super::decision::{AppView, Decision, Protection, Slot, route_still_used};
 use super::warning::Warning;
 use crate::contract::Keys;
-use crate::facts::{AppFacts, ConfigMapFacts, Identity, IngressFacts, ObjectKey, ServiceFacts};
+use crate::facts::{AppFacts, ConfigMapFacts, Identity, IngressFacts, ObjectKey, OutpostPath, ServiceFacts};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use serde::Serialize;
@@ -185,7 +186,7 @@ pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue
         Decision::Refuse(refusal) => {
             let status = Status::unprotected(State::Refused, refusal.reason(), refusal.to_string());
             let mut plan = keep_with_status(view, keys, status);
-            plan.stages.push(delete_unused_route(view, keys));
+            plan.stages.push(give_up_route(view, keys));
             plan
         }
         Decision::Wait { waiting, protection } => {
@@ -265,13 +266,27 @@ fn unprotect(view: &AppView<'_>) -> AppPlan {
     plan
 }
 
-/// A refused app that was never protected needs no route, and must not hold a host that others could have.
-fn delete_unused_route(view: &AppView<'_>, keys: &Keys) -> Vec<Change> {
+/// A refused app keeps the part of its route that it or others need, and must not hold hosts that others could have.
+fn give_up_route(view: &AppView<'_>, keys: &Keys) -> Vec<Change> {
+    let Some(route) = view.outpost_ingress.ours().filter(|_| route_still_used(view).is_none()) else {
+        return Vec::new();
+    };
     let app = view.ingress.and_then(IngressFacts::app);
     let is_protected = app.is_some_and(|app| app.owned.iter().any(|key| !keys.is_own(key)));
-    let is_in_use = is_protected || !view.lent_hosts.is_empty() || route_still_used(view).is_some();
-    let route = view.outpost_ingress.ours().filter(|_| !is_in_use);
-    route.map(delete_ingress).into_iter().collect()
+    let needed = if is_protected { &view.kept_hosts } else { &view.lent_hosts };
+    if needed.is_empty() {
+        return vec![delete_ingress(route)];
+    }
+    let is_needed = |path: &&OutpostPath| path.host.as_ref().is_some_and(|host| needed.contains(host));
+    let paths: Vec<&OutpostPath> = route.outpost_paths.iter().filter(is_needed).collect();
+    if paths.len() == route.outpost_paths.len() {
+        return Vec::new();
+    }
+    let patch = json!({
+        "metadata": { "uid": route.identity.uid, "resourceVersion": route.identity.resource_version },
+        "spec": { "rules": companions::rules_of(&paths) },
+    });
+    vec![Change::Repair(Repair { kind: Kind::Ingress, key: route.key.clone(), patch })]
 }
 
 fn delete_ingress(route: &IngressFacts) -> Change {

@@ -7,7 +7,7 @@ use crate::contract::{
     Keys, LEGACY_CLASS, MANAGED_BY, MANAGER, OUTPOST_PATH, PART_OF, PART_OF_VALUE, headers_name,
     outpost_ingress_name, service_name,
 };
-use crate::facts::{ClassRef, Host, IngressFacts, ObjectKey};
+use crate::facts::{ClassRef, Host, IngressFacts, ObjectKey, OutpostPath};
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
@@ -120,20 +120,32 @@ fn owner(app: &IngressFacts) -> Option<Vec<OwnerReference>> {
     (!app.identity.uid.is_empty()).then(|| vec![owner])
 }
 
+/// The rule that routes the outpost path of `host` to `outpost`.
+fn rule(host: &Host, outpost: &Outpost) -> IngressRule {
+    outpost_rule(host.to_string(), service_name(&outpost.name), i32::from(outpost.address.port))
+}
+
+/// The rules that an outpost Ingress already has, as they are written.
+pub(super) fn rules_of(paths: &[&OutpostPath]) -> Vec<IngressRule> {
+    let text = |path: &OutpostPath| path.host.as_ref().map(ToString::to_string).unwrap_or_default();
+    let rule = |path: &&OutpostPath| {
+        outpost_rule(text(path), path.service.clone().unwrap_or_default(), path.port.unwrap_or_default())
+    };
+    paths.iter().map(rule).collect()
+}
+
 /// `ImplementationSpecific`, not `Prefix`: several releases of ingress-nginx reject a dot in a `Prefix`, and a plain
 /// prefix also takes paths like `/outpost.goauthentik.iox`, which outposts let through, away from the app.
-fn rule(host: &Host, outpost: &Outpost) -> IngressRule {
-    let service = IngressServiceBackend {
-        name: service_name(&outpost.name),
-        port: Some(ServiceBackendPort { number: Some(i32::from(outpost.address.port)), name: None }),
-    };
+fn outpost_rule(host: String, service: String, port: i32) -> IngressRule {
+    let port = Some(ServiceBackendPort { number: Some(port), name: None });
+    let service = Some(IngressServiceBackend { name: service, port });
     IngressRule {
-        host: Some(host.to_string()),
+        host: Some(host),
         http: Some(HTTPIngressRuleValue {
             paths: vec![HTTPIngressPath {
                 path: Some(OUTPOST_PATH.to_owned()),
                 path_type: "ImplementationSpecific".to_owned(),
-                backend: IngressBackend { service: Some(service), resource: None },
+                backend: IngressBackend { service, resource: None },
             }],
         }),
     }

@@ -1,6 +1,7 @@
 //! What becomes of one app, given what the rest of the cluster holds.
 
 use super::Dialect;
+use super::changes::Companion;
 use super::companions;
 use super::refusal::Refusal;
 use super::request::{Request, Unresolved};
@@ -70,6 +71,8 @@ pub struct AppView<'a> {
     pub holders: Vec<(Host, HostHolder)>,
     /// Hosts that the app's outpost Ingress still serves for other apps, whose own route is yet to come.
     pub lent_hosts: Vec<Host>,
+    /// Hosts that the app's outpost Ingress has to go on serving, for itself or for others.
+    pub kept_hosts: Vec<Host>,
     /// Other Ingresses of the class on the app's hosts that do not ask for protection.
     pub open_neighbours: Vec<(Host, ObjectKey)>,
     /// A regular expression on another Ingress that takes the outpost path: Ingress, host, path.
@@ -122,6 +125,16 @@ pub struct Protection {
     pub warnings: Vec<Warning>,
 }
 
+impl Protection {
+    /// All companions, in the order in which they are made.
+    pub fn companions(&self) -> Vec<Companion> {
+        let service = self.service.clone().map(|service| Companion::Service(Box::new(service)));
+        let headers = self.headers.clone().map(|headers| Companion::ConfigMap(Box::new(headers)));
+        let route = self.outpost_ingress.clone().map(|route| Companion::Ingress(Box::new(route)));
+        [service, headers, route].into_iter().flatten().collect()
+    }
+}
+
 /// Decides what becomes of the app in `view`.
 pub fn decide(view: &AppView<'_>, settings: &Settings) -> Decision {
     let Some(ingress) = view.ingress else {
@@ -159,15 +172,8 @@ fn protection(
     let namespace = &ingress.key.namespace;
     let (own_hosts, waiting) = own_hosts(view, request, settings)?;
     let headers = companions::headers(namespace, request.dialect, request.auth_route, keys);
-    let headers_key = ObjectKey::of(&headers.metadata);
 
-    let mut annotations = request.dialect.annotations(app, request, &headers_key);
-    for (key, wanted) in &annotations {
-        if let Some(found) = app.foreign_annotation(key).filter(|found| found != wanted) {
-            let (key, found, wanted) = (key.clone(), found.to_owned(), wanted.clone());
-            return Err(Refusal::OwnAnnotation { key, found, wanted, opt_in: keys.opt_in.clone() });
-        }
-    }
+    let mut annotations = request.annotations(ingress, app);
     if let Some(uid) = headers_uid(view, app, settings) {
         annotations.insert(keys.headers_uid.clone(), uid);
     }
@@ -235,7 +241,7 @@ fn service_if_needed(view: &AppView<'_>, service: Service) -> Result<Option<Serv
         return Ok(Some(service));
     };
     let wanted = service.spec.as_ref().and_then(|spec| spec.external_name.clone()).unwrap_or_default();
-    if found.external_name.as_ref() == Some(&wanted) {
+    if found.leads_to(&wanted) {
         return Ok(None);
     }
     let leads_to = found.external_name.clone().unwrap_or_else(|| "Pods of its own".to_owned());

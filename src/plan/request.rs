@@ -1,9 +1,9 @@
 //! What an app asks for, with every name in it resolved: the step from words in annotations to known things.
 
-use super::Dialect;
 use super::outpost::{Discovered, Outpost};
 use super::refusal::Refusal;
 use super::waiting::Waiting;
+use super::{Dialect, companions};
 use crate::config::{AuthRoute, Scheme, Settings};
 use crate::facts::{AppFacts, Host, IngressClassFacts, IngressFacts, ObjectKey, OptIn};
 use std::collections::BTreeMap;
@@ -84,7 +84,29 @@ impl Request {
             hosts,
         };
         dialect.check(ingress, app, &request, settings)?;
+        request.refuse_other_annotations(ingress, app, settings)?;
         Ok(request)
+    }
+
+    /// The annotations of the data plane that protect the app.
+    pub fn annotations(&self, ingress: &IngressFacts, app: &AppFacts) -> BTreeMap<String, String> {
+        let headers = self.dialect.request_headers(self.auth_route);
+        self.dialect.annotations(app, self, &companions::headers_key(&ingress.key.namespace, &headers))
+    }
+
+    /// An annotation that somebody else wrote is theirs; where it differs, one of the two has to give way.
+    fn refuse_other_annotations(
+        &self,
+        ingress: &IngressFacts,
+        app: &AppFacts,
+        settings: &Settings,
+    ) -> Result<(), Refusal> {
+        let annotations = self.annotations(ingress, app);
+        let differing = annotations.into_iter().find_map(|(key, wanted)| {
+            let found = app.foreign_annotation(&key).filter(|found| *found != wanted)?.to_owned();
+            Some(Refusal::OwnAnnotation { key, found, wanted, opt_in: settings.keys.opt_in.clone() })
+        });
+        differing.map_or(Ok(()), Err)
     }
 }
 

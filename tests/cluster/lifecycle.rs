@@ -8,7 +8,7 @@ use ingress_sso_testbed::wait::{eventually, throughout};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams, WatchEvent, WatchParams};
+use kube::api::{ListParams, Patch, PatchParams, WatchEvent, WatchParams};
 use serde_json::json;
 use std::time::Duration;
 
@@ -143,8 +143,13 @@ async fn what_apps_share_stays_until_the_last_of_them_goes() -> Result<()> {
 async fn companions_come_before_the_annotations_and_go_after_them() -> Result<()> {
     let scene = Scene::new(PROGRAM).await?;
     let _controller = scene.controller(&[]).await?;
-    let start =
-        scene.api::<Ingress>().list(&Default::default()).await?.metadata.resource_version.unwrap_or_default();
+    let start = scene
+        .api::<Ingress>()
+        .list(&ListParams::default())
+        .await?
+        .metadata
+        .resource_version
+        .unwrap_or_default();
     let api = scene.api::<Ingress>();
     let events = api.watch(&WatchParams::default(), &start).await?;
     let mut events = std::pin::pin!(events.try_filter_map(|event| async move {

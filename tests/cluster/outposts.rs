@@ -63,8 +63,8 @@ async fn an_app_that_changes_its_outpost_leaves_nothing_of_the_old_one() -> Resu
     assert!(annotation(&refused, MESSAGE).is_some_and(|message| message.contains("one, two")));
     for slug in ["one", "two"] {
         scene.annotate("n8n", "sso.djieno.com/outpost", Some(slug)).await?;
-        let wanted = [format!("ak-outpost-one"), format!("ak-outpost-two"), format!("authentik-{slug}")];
-        scene.until_names::<Service>(&wanted.each_ref().map(String::as_str)).await?;
+        let service = format!("authentik-{slug}");
+        scene.until_names::<Service>(&["ak-outpost-one", "ak-outpost-two", &service]).await?;
         scene.until_protected("n8n").await?;
     }
     Ok(())

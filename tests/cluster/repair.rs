@@ -21,6 +21,11 @@ async fn protected() -> Result<(Scene, ingress_sso_testbed::controller::Controll
     Ok((scene, controller))
 }
 
+async fn only_headers(scene: &Scene) -> Result<[String; 1]> {
+    let names = scene.names::<ConfigMap>().await?;
+    names.try_into().map_err(|names| anyhow::anyhow!("not one ConfigMap but {names:?}"))
+}
+
 #[tokio::test]
 async fn a_deleted_route_comes_back() -> Result<()> {
     let (scene, _controller) = protected().await?;
@@ -128,12 +133,42 @@ async fn nobody_else_can_say_protected() -> Result<()> {
     Ok(())
 }
 
+/// Server-side apply of the same value makes two owners, and neither can change it alone.
+#[tokio::test]
+async fn a_status_that_someone_else_owns_too_does_not_outlive_its_truth() -> Result<()> {
+    let (scene, _controller) = protected().await?;
+    let manifest = scene.opted_in("n8n", "app.example.com").annotation(STATUS, "Protected").build();
+    let flux = PatchParams::apply("kustomize-controller").force();
+    scene.api::<Ingress>().patch("n8n", &flux, &Patch::Apply(&manifest)).await?;
+    scene.annotate("n8n", "nginx.ingress.kubernetes.io/canary", Some("true")).await?;
+    scene.until_status("n8n", "Refused").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn headers_that_someone_replaces_by_their_own_are_reported() -> Result<()> {
+    let (scene, controller) = protected().await?;
+    let [headers] = only_headers(&scene).await?;
+    controller.pause()?;
+    scene.delete::<ConfigMap>(&headers).await?;
+    let theirs =
+        json!({ "metadata": { "name": headers, "namespace": scene.namespace() }, "data": { "X": "y" } });
+    scene.create::<ConfigMap>(serde_json::from_value::<ConfigMap>(theirs)?).await?;
+    controller.resume()?;
+    scene.until_status("n8n", "Refused").await?;
+    scene.until_event("n8n", "HeadersNameTaken").await?;
+    scene.delete::<ConfigMap>(&headers).await?;
+    // Nothing tells of it; the next look at the app does, and an edit of the app is one.
+    scene.annotate("n8n", "sso.djieno.com/scheme", Some("https")).await?;
+    scene.until_protected("n8n").await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn deleted_headers_come_back_and_nothing_else_is_touched() -> Result<()> {
     let (scene, _controller) = protected().await?;
     let app = scene.ingress("n8n").await?;
-    let [headers] =
-        scene.names::<ConfigMap>().await?.try_into().map_err(|_| anyhow::anyhow!("not one ConfigMap"))?;
+    let [headers] = only_headers(&scene).await?;
     scene.delete::<ConfigMap>(&headers).await?;
     scene.until_names::<ConfigMap>(&[&headers]).await?;
     scene.stays::<Ingress>("n8n").await?;
@@ -145,8 +180,7 @@ async fn deleted_headers_come_back_and_nothing_else_is_touched() -> Result<()> {
 #[tokio::test]
 async fn an_app_that_changed_while_its_headers_were_lost_is_read_again() -> Result<()> {
     let (scene, controller) = protected().await?;
-    let [headers] =
-        scene.names::<ConfigMap>().await?.try_into().map_err(|_| anyhow::anyhow!("not one ConfigMap"))?;
+    let [headers] = only_headers(&scene).await?;
     controller.pause()?;
     scene.delete::<ConfigMap>(&headers).await?;
     scene.annotate("n8n", "some", Some("edit")).await?;

@@ -72,8 +72,7 @@ async fn a_watch_that_is_forbidden_stops_none_of_the_others_and_heals_by_itself(
     let mut rules = rules.as_array().cloned().context("array")?;
     rules.push(json!({ "apiGroups": ["networking.k8s.io"], "resources": ["ingressclasses"], "verbs": ["list", "watch"] }));
     let role = format!("{}-no-classes", scene.namespace());
-    let roles: Api<ClusterRole> = Api::all(scene.client());
-    roles.patch(&role, &PatchParams::default(), &Patch::Merge(json!({ "rules": rules }))).await?;
+    set_rules(&scene, &role, &json!(rules)).await?;
     scene.until_protected("unknown").await?;
     controller.wait_ready(PATIENCE).await
 }
@@ -98,10 +97,9 @@ async fn a_write_that_is_forbidden_is_told_on_the_app_and_heals() -> Result<()> 
     assert_eq!(annotation(&failing, "nginx.ingress.kubernetes.io/auth-url"), None);
 
     let role = format!("{}-no-services", scene.namespace());
-    let roles: Api<ClusterRole> = Api::all(scene.client());
     let mut rules = rules;
     rules[1]["verbs"] = json!(["*"]);
-    roles.patch(&role, &PatchParams::default(), &Patch::Merge(json!({ "rules": rules }))).await?;
+    set_rules(&scene, &role, &rules).await?;
     scene.until_protected("n8n").await?;
     Ok(())
 }
@@ -192,6 +190,12 @@ async fn until_protected(api: &Api<Ingress>, name: &str) -> Result<()> {
         Ok(Some(()))
     })
     .await
+}
+
+async fn set_rules(scene: &Scene, role: &str, rules: &Value) -> Result<()> {
+    let patch = Patch::Merge(json!({ "rules": rules }));
+    Api::<ClusterRole>::all(scene.client()).patch(role, &PatchParams::default(), &patch).await?;
+    Ok(())
 }
 
 /// A kubeconfig for a `ServiceAccount` with a `ClusterRole` of these rules, both named after the scene.

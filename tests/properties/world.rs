@@ -1,0 +1,355 @@
+//! Worlds and what people do in them, as small values that proptest can make and shrink.
+
+use super::cluster::{Cluster, Event};
+use ingress_sso::config::Settings;
+use ingress_sso::contract::{MANAGER, outpost_ingress_name, service_name};
+use ingress_sso::facts::ObjectKey;
+use ingress_sso_testbed::builders::{IngressBuilder, external_name_service, ingress};
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
+use proptest::collection::{btree_set, vec};
+use proptest::option::weighted;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+pub(crate) const NAMESPACES: [&str; 3] = ["one", "two", "three"];
+const HOSTS: [&str; 4] = ["a.example.com", "b.example.com", "c.example.com", "*.example.com"];
+const ALPHA: &str = "ak-outpost-alpha.authentik.svc.cluster.local";
+const OUR_AUTH_URL: &str = "https://a.example.com/outpost.goauthentik.io/auth/nginx";
+
+/// How many apps a world can have.
+const APPS: usize = 6;
+
+/// One thing that somebody does.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Create this app, or apply it again with what is new.
+    Put(usize, App),
+    /// Delete this app.
+    Delete(usize),
+    /// Make something by hand.
+    Make(Foreign),
+    /// Break something that the controller made: the n-th of what there is.
+    Break(Damage, usize),
+}
+
+/// What the owner of an app wrote.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    opt_in: Option<&'static str>,
+    hosts: BTreeSet<usize>,
+    class: Class,
+    outpost: Option<&'static str>,
+    auth_route: Option<&'static str>,
+    extras: Vec<(&'static str, &'static str)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Class {
+    Field(&'static str),
+    Annotation(&'static str),
+    None,
+}
+
+/// Objects that people make by hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Foreign {
+    /// A route to the outpost `alpha`, through an `ExternalName` Service made by hand.
+    RightRoute(usize, usize),
+    /// A route to somewhere else.
+    WrongRoute(usize, usize),
+    /// A route of a part of the outpost path.
+    PartOfRoute(usize, usize),
+    /// An Ingress on a host that asks for nothing.
+    Neighbour(usize, usize),
+    /// One whose path takes the outpost path.
+    GreedyNeighbour(usize, usize),
+    /// Something else under the name of the route of an app.
+    TakenName(usize),
+    /// A Service under the name of ours that leads to the outpost.
+    RightService(usize),
+    /// A Service under the name of ours that leads somewhere else.
+    WrongService(usize),
+}
+
+/// What can happen to objects of ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Damage {
+    LoseService,
+    LoseHeaders,
+    LoseRoute,
+    RerouteHost,
+    DropAnnotations,
+}
+
+/// The steps of a world: some apps, and then what happens to them.
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    (vec(put(), 1..=APPS), vec(step(), 0..6)).prop_map(|(mut apps, more)| {
+        apps.extend(more);
+        apps
+    })
+}
+
+/// Settings with the outposts `alpha`, the default, and `beta`.
+pub(crate) fn settings() -> Settings {
+    let mut settings = Settings { default_outpost: Some("alpha".to_owned()), ..Settings::default() };
+    for (name, url) in
+        [("alpha", format!("http://{ALPHA}:9000")), ("beta", "https://beta.example.com:9443".to_owned())]
+    {
+        settings.outposts.insert(name.to_owned(), url.parse().expect("a URL"));
+    }
+    settings
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => put(),
+        1 => (0..APPS).prop_map(Step::Delete),
+        2 => foreign().prop_map(Step::Make),
+        2 => (damage(), any::<usize>()).prop_map(|(damage, which)| Step::Break(damage, which)),
+    ]
+}
+
+fn put() -> impl Strategy<Value = Step> {
+    (0..APPS, app()).prop_map(|(slot, app)| Step::Put(slot, app))
+}
+
+fn app() -> impl Strategy<Value = App> {
+    let opt_in = prop_oneof![
+        8 => Just(Some("true")),
+        1 => Just(Some("false")),
+        1 => Just(Some("yes")),
+        2 => Just(None),
+    ];
+    let class = prop_oneof![
+        8 => Just(Class::Field("nginx")),
+        2 => Just(Class::Field("internal")),
+        2 => Just(Class::Annotation("nginx")),
+        1 => Just(Class::Field("unknown")),
+        1 => Just(Class::None),
+    ];
+    let outpost = weighted(0.3, select(vec!["alpha", "beta", "beta", "unknown"]));
+    let auth_route = weighted(0.3, select(vec!["direct", "host", "both"]));
+    (opt_in, btree_set(0..HOSTS.len(), 0..=2), class, outpost, auth_route, extras()).prop_map(
+        |(opt_in, hosts, class, outpost, auth_route, extras)| App {
+            opt_in,
+            hosts,
+            class,
+            outpost,
+            auth_route,
+            extras,
+        },
+    )
+}
+
+/// Annotations that a user may have, mostly none.
+fn extras() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    let all = vec![
+        ("nginx.ingress.kubernetes.io/auth-url", OUR_AUTH_URL),
+        ("nginx.ingress.kubernetes.io/auth-url", "https://other.example.com/auth"),
+        ("nginx.ingress.kubernetes.io/canary", "true"),
+        ("nginx.ingress.kubernetes.io/proxy-buffer-size", "8k"),
+        ("nginx.ingress.kubernetes.io/proxy-buffer-size", "16k"),
+        ("nginx.ingress.kubernetes.io/rewrite-target", "/"),
+        ("nginx.ingress.kubernetes.io/satisfy", "any"),
+        ("sso.djieno.com/status", "Protected"),
+        ("sso.djieno.com/message", "forged"),
+        ("example.com/note", "keep me"),
+    ];
+    prop_oneof![
+        2 => Just(Vec::new()),
+        1 => subsequence(all, 1..=2),
+    ]
+}
+
+fn foreign() -> impl Strategy<Value = Foreign> {
+    let there = || (0..NAMESPACES.len(), 0..HOSTS.len());
+    prop_oneof![
+        there().prop_map(|(namespace, host)| Foreign::RightRoute(namespace, host)),
+        there().prop_map(|(namespace, host)| Foreign::WrongRoute(namespace, host)),
+        there().prop_map(|(namespace, host)| Foreign::PartOfRoute(namespace, host)),
+        there().prop_map(|(namespace, host)| Foreign::Neighbour(namespace, host)),
+        there().prop_map(|(namespace, host)| Foreign::GreedyNeighbour(namespace, host)),
+        (0..APPS).prop_map(Foreign::TakenName),
+        (0..NAMESPACES.len()).prop_map(Foreign::RightService),
+        (0..NAMESPACES.len()).prop_map(Foreign::WrongService),
+    ]
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        Just(Damage::LoseService),
+        Just(Damage::LoseHeaders),
+        Just(Damage::LoseRoute),
+        Just(Damage::RerouteHost),
+        Just(Damage::DropAnnotations),
+    ]
+}
+
+impl Step {
+    /// Does it; the answer is what the watches deliver.
+    pub(crate) fn carry_out(&self, cluster: &mut Cluster) -> Vec<Event> {
+        match self {
+            Self::Put(slot, app) => cluster.put(app.ingress(*slot)),
+            Self::Delete(slot) => cluster.delete_ingress(&app_key(*slot)),
+            Self::Make(foreign) => foreign.make(cluster),
+            Self::Break(damage, which) => damage.strike(cluster, *which),
+        }
+    }
+}
+
+impl App {
+    fn ingress(&self, slot: usize) -> Ingress {
+        let key = app_key(slot);
+        let builder = ingress(&key.namespace, &key.name)
+            .hosts(self.hosts.iter().map(|host| HOSTS[*host]))
+            // Several of the same age, so that the names decide.
+            .created(1 + u32::try_from(slot / 2).unwrap_or_default());
+        let builder = match self.class {
+            Class::Field(class) => builder.class(class),
+            Class::Annotation(class) => builder.legacy_class(class),
+            Class::None => builder.no_class(),
+        };
+        let asked = [
+            ("sso.djieno.com/authentik", self.opt_in),
+            ("sso.djieno.com/outpost", self.outpost),
+            ("sso.djieno.com/auth-route", self.auth_route),
+        ];
+        let asked = asked.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        asked.chain(self.extras.iter().copied()).fold(builder, annotated).build()
+    }
+}
+
+impl Foreign {
+    fn make(self, cluster: &mut Cluster) -> Vec<Event> {
+        let route = |namespace: usize, host: usize, name: &str, path: &str| {
+            ingress(NAMESPACES[namespace], &format!("{name}-{host}"))
+                .host(HOSTS[host])
+                .path(path, "ImplementationSpecific")
+                .backend("by-hand", 9000)
+                .created(1)
+        };
+        let service = |namespace: usize, name: &str, host: &str| {
+            external_name_service(NAMESPACES[namespace], name, host, 9000)
+        };
+        let ours = service_name("alpha");
+        match self {
+            Self::RightRoute(namespace, host) => {
+                let mut events = cluster.put_service(service(namespace, "by-hand", ALPHA));
+                events
+                    .extend(cluster.put(route(namespace, host, "right", "/outpost.goauthentik.io").build()));
+                events
+            }
+            Self::WrongRoute(namespace, host) => {
+                let wrong = route(namespace, host, "wrong", "/outpost.goauthentik.io").backend("wrong", 80);
+                cluster.put(wrong.build())
+            }
+            Self::PartOfRoute(namespace, host) => {
+                cluster.put(route(namespace, host, "part", "/outpost.goauthentik.io/start").build())
+            }
+            Self::Neighbour(namespace, host) => cluster.put(route(namespace, host, "site", "/site").build()),
+            Self::GreedyNeighbour(namespace, host) => {
+                cluster.put(route(namespace, host, "greedy", "/(outpost|login|logout).*").build())
+            }
+            Self::TakenName(slot) => {
+                let app = app_key(slot);
+                let name = outpost_ingress_name(&app.name);
+                let is_free =
+                    !cluster.ingresses.contains_key(&ObjectKey::new(app.namespace.clone(), name.as_str()));
+                let taken = ingress(&app.namespace, &name).host("taken.example.com").created(1);
+                if is_free { cluster.put(taken.build()) } else { Vec::new() }
+            }
+            Self::RightService(namespace) => cluster.put_service(service(namespace, &ours, ALPHA)),
+            Self::WrongService(namespace) => {
+                cluster.put_service(service(namespace, &ours, "wrong.example.com"))
+            }
+        }
+    }
+}
+
+impl Damage {
+    fn strike(self, cluster: &mut Cluster, which: usize) -> Vec<Event> {
+        match self {
+            Self::LoseService => {
+                let ours = cluster.services.iter().filter(|(_, object)| is_ours(&object.metadata));
+                nth(ours, which).map_or_else(Vec::new, |key| cluster.delete_service(&key))
+            }
+            Self::LoseHeaders => nth(cluster.config_maps.iter(), which)
+                .map_or_else(Vec::new, |key| cluster.delete_config_map(&key)),
+            Self::LoseRoute => {
+                our_route(cluster, which).map_or_else(Vec::new, |key| cluster.delete_ingress(&key))
+            }
+            Self::RerouteHost => our_route(cluster, which).map_or_else(Vec::new, |key| {
+                cluster.tamper(&key, |route| {
+                    let rules = route.spec.get_or_insert_default().rules.get_or_insert_default();
+                    for rule in rules {
+                        rule.host = Some("elsewhere.example.com".to_owned());
+                    }
+                })
+            }),
+            Self::DropAnnotations => {
+                let protected =
+                    cluster.ingresses.iter().filter(|(_, object)| !ours(&object.metadata).is_empty());
+                nth(protected, which).map_or_else(Vec::new, |key| {
+                    let users =
+                        cluster.written.get(&key).and_then(|written| written.metadata.annotations.clone());
+                    cluster.tamper(&key, |app| {
+                        app.metadata.annotations = users;
+                        set_owners(&mut app.metadata, &BTreeSet::new(), &BTreeSet::new());
+                    })
+                })
+            }
+        }
+    }
+}
+
+/// Keys of the annotations that server-side apply by the controller owns.
+pub(crate) fn ours(metadata: &ObjectMeta) -> BTreeSet<String> {
+    let entries = metadata.managed_fields.iter().flatten();
+    let ours = entries.filter(|entry| entry.manager.as_deref() == Some(MANAGER));
+    let fields =
+        ours.filter_map(|entry| entry.fields_v1.as_ref()?.0["f:metadata"]["f:annotations"].as_object());
+    let keys = fields.flat_map(Map::keys);
+    keys.filter_map(|key| key.strip_prefix("f:")).map(str::to_owned).collect()
+}
+
+/// Notes who owns which annotations: the controller's server-side apply, and the user.
+pub(crate) fn set_owners(metadata: &mut ObjectMeta, ours: &BTreeSet<String>, users: &BTreeSet<String>) {
+    let entries = [(MANAGER, ours), ("user", users)].into_iter().filter(|(_, keys)| !keys.is_empty());
+    metadata.managed_fields = Some(entries.map(|(manager, keys)| managed(manager, keys)).collect());
+}
+
+fn managed(manager: &str, keys: &BTreeSet<String>) -> ManagedFieldsEntry {
+    let fields: Map<String, Value> = keys.iter().map(|key| (format!("f:{key}"), json!({}))).collect();
+    ManagedFieldsEntry {
+        manager: Some(manager.to_owned()),
+        operation: Some("Apply".to_owned()),
+        fields_v1: Some(FieldsV1(json!({"f:metadata": {"f:annotations": fields}}))),
+        ..ManagedFieldsEntry::default()
+    }
+}
+
+/// Whether the controller made the object.
+pub(crate) fn is_ours(metadata: &ObjectMeta) -> bool {
+    let labels = metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get("app.kubernetes.io/managed-by")).map(String::as_str) == Some(MANAGER)
+}
+
+fn our_route(cluster: &Cluster, which: usize) -> Option<ObjectKey> {
+    nth(cluster.ingresses.iter().filter(|(_, object)| is_ours(&object.metadata)), which)
+}
+
+fn nth<'a, T: 'a>(objects: impl Iterator<Item = (&'a ObjectKey, &'a T)>, which: usize) -> Option<ObjectKey> {
+    let keys: Vec<_> = objects.map(|(key, _)| key.clone()).collect();
+    keys.get(which.checked_rem(keys.len())?).cloned()
+}
+
+fn app_key(slot: usize) -> ObjectKey {
+    ObjectKey::new(NAMESPACES[slot % NAMESPACES.len()], format!("app-{slot}"))
+}
+
+fn annotated(builder: IngressBuilder, (key, value): (&str, &str)) -> IngressBuilder {
+    builder.annotation(key, value)
+}

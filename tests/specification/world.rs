@@ -1,0 +1,266 @@
+//! The small cluster a case is about: what is in it, and what is decided there for one app.
+
+use ingress_sso::config::Settings;
+use ingress_sso::facts::{
+    ConfigMapFacts, DiscoveredOutpost, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts,
+};
+use ingress_sso::index::{Index, Source};
+use ingress_sso::plan::changes::{AppPlan, app_plan};
+use ingress_sso::plan::{Decision, decide};
+use ingress_sso_testbed::builders::{IngressBuilder, ingress, ingress_class};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Address of the outpost `proxy-outpost` in most cases.
+pub(crate) const OUTPOST_URL: &str = "http://ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local:9000";
+
+/// When an Ingress of these tests was made unless it says otherwise, in seconds since 1970.
+const CREATED: i64 = 1000;
+
+/// A cluster, the controller's settings, and the app that the case is about: `n8n-prd/n8n` unless it says otherwise.
+#[derive(Clone)]
+pub(crate) struct World {
+    settings: Settings,
+    classes: Vec<IngressClass>,
+    ingresses: Vec<Ingress>,
+    services: Vec<Service>,
+    config_maps: Vec<ConfigMap>,
+    outposts: Vec<Service>,
+    not_listed: Option<Source>,
+    events: Vec<fn(&mut Index)>,
+    subject: ObjectKey,
+    is_overdue: bool,
+}
+
+impl World {
+    /// The class `nginx`, served by ingress-nginx, and the outpost `proxy-outpost` by setting.
+    pub(crate) fn new() -> Self {
+        Self::without_outpost().settings(|settings| add_outpost(settings, "proxy-outpost", OUTPOST_URL))
+    }
+
+    /// The class `nginx`, served by ingress-nginx, and no outpost.
+    pub(crate) fn without_outpost() -> Self {
+        Self::without_class().class("nginx", "k8s.io/ingress-nginx")
+    }
+
+    /// Neither class nor outpost.
+    pub(crate) fn without_class() -> Self {
+        Self {
+            settings: Settings::default(),
+            classes: Vec::new(),
+            ingresses: Vec::new(),
+            services: Vec::new(),
+            config_maps: Vec::new(),
+            outposts: Vec::new(),
+            not_listed: None,
+            events: Vec::new(),
+            subject: ObjectKey::new("n8n-prd", "n8n"),
+            is_overdue: false,
+        }
+    }
+
+    pub(crate) fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    pub(crate) fn class(mut self, name: &str, controller: &str) -> Self {
+        self.classes.push(ingress_class(name, controller));
+        self
+    }
+
+    /// One more Ingress, whoever made it.
+    pub(crate) fn app(mut self, ingress: impl Into<Ingress>) -> Self {
+        let mut ingress = ingress.into();
+        admit(&mut ingress.metadata);
+        self.ingresses.push(ingress);
+        self
+    }
+
+    /// One more Service in an app's namespace.
+    pub(crate) fn service(mut self, mut service: Service) -> Self {
+        admit(&mut service.metadata);
+        self.services.push(service);
+        self
+    }
+
+    /// One more `ConfigMap`.
+    pub(crate) fn config_map(mut self, mut config_map: ConfigMap) -> Self {
+        admit(&mut config_map.metadata);
+        self.config_maps.push(config_map);
+        self
+    }
+
+    /// One more Service with the labels of an authentik outpost.
+    pub(crate) fn outpost(mut self, mut service: Service) -> Self {
+        admit(&mut service.metadata);
+        self.outposts.push(service);
+        self
+    }
+
+    /// The first list of `source` has not been delivered yet.
+    pub(crate) fn before_list_of(mut self, source: Source) -> Self {
+        self.not_listed = Some(source);
+        self
+    }
+
+    /// Something that happens after all of this has been seen.
+    pub(crate) fn then(mut self, event: fn(&mut Index)) -> Self {
+        self.events.push(event);
+        self
+    }
+
+    /// The app has been waiting for longer than is normal.
+    pub(crate) fn overdue(mut self) -> Self {
+        self.is_overdue = true;
+        self
+    }
+
+    /// What is asked is the fate of this app.
+    pub(crate) fn about(mut self, namespace: &str, name: &str) -> Self {
+        self.subject = ObjectKey::new(namespace, name);
+        self
+    }
+
+    /// The Ingress of the app that the case is about.
+    pub(crate) fn subject(&self) -> Option<&Ingress> {
+        self.ingresses.iter().find(|ingress| ObjectKey::of(&ingress.metadata) == self.subject)
+    }
+
+    /// What becomes of the app, and the requests that carry it out.
+    pub(crate) fn decide(&self) -> (Decision, AppPlan) {
+        let index = self.index();
+        let view = index.view(&self.subject);
+        let decision = decide(&view, &self.settings);
+        let plan = app_plan(&view, &decision, &self.settings.keys, self.is_overdue);
+        (decision, plan)
+    }
+
+    fn index(&self) -> Index {
+        let keys = &self.settings.keys;
+        let mut index = Index::new(Arc::new(self.settings.clone()));
+        for class in &self.classes {
+            index.observe_class(IngressClassFacts::extract(class));
+        }
+        for outpost in &self.outposts {
+            index.observe_outpost(DiscoveredOutpost::extract(outpost).expect("an outpost"));
+        }
+        for service in &self.services {
+            index.observe_service(ServiceFacts::extract(service, keys));
+        }
+        for config_map in &self.config_maps {
+            index.observe_headers(ConfigMapFacts::extract(config_map));
+        }
+        for ingress in &self.ingresses {
+            index.observe_ingress(IngressFacts::extract(ingress, keys).expect("an Ingress with a name"));
+        }
+        for source in Source::ALL {
+            if self.not_listed != Some(source) {
+                index.complete(source);
+            }
+        }
+        for event in &self.events {
+            event(&mut index);
+        }
+        index
+    }
+}
+
+/// An outpost given by `--outpost`.
+pub(crate) fn add_outpost(settings: &mut Settings, name: &str, url: &str) {
+    let address = url.parse().expect("the URL of an outpost");
+    settings.outposts.insert(name.to_owned(), address);
+}
+
+/// The index sees `ingress`, in a new version.
+pub(crate) fn see_again(index: &mut Index, mut ingress: Ingress) {
+    admit(&mut ingress.metadata);
+    ingress.metadata.resource_version = Some("2".to_owned());
+    let keys = index.settings().keys.clone();
+    index.observe_ingress(IngressFacts::extract(&ingress, &keys).expect("an Ingress with a name"));
+}
+
+/// Sets what the API server sets on every object.
+fn admit(metadata: &mut ObjectMeta) {
+    let uid = format!("uid-of-{}", metadata.name.as_deref().unwrap_or_default());
+    metadata.uid.get_or_insert(uid);
+    metadata.resource_version.get_or_insert_with(|| "1".to_owned());
+    metadata.creation_timestamp.get_or_insert(Time(Timestamp::constant(CREATED, 0)));
+}
+
+/// The Ingress of the app that most cases are about, asking for protection.
+pub(crate) fn app() -> IngressBuilder {
+    other_app("n8n-prd", "n8n")
+}
+
+/// Another app on the same host, asking for protection.
+pub(crate) fn other_app(namespace: &str, name: &str) -> IngressBuilder {
+    app_on(namespace, name, ["app.djieno.com"])
+}
+
+/// An app on these hosts, asking for protection.
+pub(crate) fn app_on<const N: usize>(namespace: &str, name: &str, hosts: [&str; N]) -> IngressBuilder {
+    ingress(namespace, name).hosts(hosts).sso("authentik", "true")
+}
+
+/// The outpost Ingress that the controller makes for the app `app` on `hosts`.
+pub(crate) fn our_route<const N: usize>(namespace: &str, app: &str, hosts: [&str; N]) -> IngressBuilder {
+    route(namespace, &format!("{app}-outpost-path"), hosts)
+        .label("app.kubernetes.io/managed-by", "ingress-sso")
+        .label("app.kubernetes.io/part-of", "authentik")
+        .label("sso.djieno.com/outpost", "proxy-outpost")
+        .sso("app", app)
+        .nginx("enable-global-auth", "false")
+        .nginx("proxy-buffer-size", "16k")
+        .annotation("external-dns.kubernetes.io/controller", "ignore")
+        .annotation("external-dns.alpha.kubernetes.io/controller", "ignore")
+}
+
+/// An Ingress made by hand that routes the outpost path of `hosts` to a Service of the name that ours would have.
+pub(crate) fn route<const N: usize>(namespace: &str, name: &str, hosts: [&str; N]) -> IngressBuilder {
+    ingress(namespace, name)
+        .hosts(hosts)
+        .path("/outpost.goauthentik.io", "ImplementationSpecific")
+        .backend("authentik-proxy-outpost", 9000)
+}
+
+/// `ingress` as server-side apply by this controller leaves it: with these annotations, and the note that they are ours.
+pub(crate) fn applied(ingress: impl Into<Ingress>, annotations: &[(&str, &str)]) -> Ingress {
+    let mut ingress = ingress.into();
+    let all = ingress.metadata.annotations.get_or_insert_default();
+    all.extend(annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    let owned: Map<String, Value> =
+        annotations.iter().map(|(key, _)| (format!("f:{key}"), json!({}))).collect();
+    ingress.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
+        manager: Some("ingress-sso".to_owned()),
+        operation: Some("Apply".to_owned()),
+        api_version: Some("networking.k8s.io/v1".to_owned()),
+        fields_type: Some("FieldsV1".to_owned()),
+        fields_v1: Some(FieldsV1(json!({"f:metadata": {"f:annotations": owned}}))),
+        ..ManagedFieldsEntry::default()
+    }]);
+    ingress
+}
+
+/// Annotations by the last part of their key.
+pub(crate) trait Annotated {
+    /// An annotation under the project's own prefix.
+    fn sso(self, name: &str, value: &str) -> Self;
+
+    /// An annotation of ingress-nginx.
+    fn nginx(self, name: &str, value: &str) -> Self;
+}
+
+impl Annotated for IngressBuilder {
+    fn sso(self, name: &str, value: &str) -> Self {
+        self.annotation(&format!("sso.djieno.com/{name}"), value)
+    }
+
+    fn nginx(self, name: &str, value: &str) -> Self {
+        self.annotation(&format!("nginx.ingress.kubernetes.io/{name}"), value)
+    }
+}
