@@ -24,6 +24,8 @@ use ingress_sso::config::AuthRoute;
 use ingress_sso::facts::{ConfigMapFacts, ObjectKey};
 use ingress_sso::index::{Index, Source};
 use ingress_sso::plan::Dialect;
+use ingress_sso::plan::refusal::Refusal;
+use ingress_sso::plan::warning::Warning;
 use ingress_sso_testbed::builders::{IngressBuilder, external_name_service, ingress, outpost_service};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::{Ingress, IngressBackend, IngressRule};
@@ -42,49 +44,6 @@ const MANY_HOSTS_SIGNIN: &str =
 
 /// A regular expression of 23 characters or more that takes the outpost path.
 const GREEDY: &str = "/(outpost|login|logout).*";
-
-/// Every reason to refuse; each needs a case.
-const REFUSALS: [&str; 25] = [
-    "InvalidAnnotation",
-    "UnknownOutpost",
-    "NoOutpost",
-    "OnlyEmbeddedOutpost",
-    "NoDefaultOutpost",
-    "AmbiguousOutpost",
-    "NoClass",
-    "UnknownClass",
-    "UnsupportedController",
-    "NoHost",
-    "InvalidHost",
-    "OwnAnnotation",
-    "Canary",
-    "TlsPassthrough",
-    "ClientCertificates",
-    "Rewrite",
-    "AuthMethod",
-    "ChallengeInPlace",
-    "SwallowedPath",
-    "OutpostPathInApp",
-    "OtherOutpostOnHost",
-    "ForeignRoute",
-    "IngressNameTaken",
-    "ServiceNameTaken",
-    "HeadersNameTaken",
-];
-
-/// Every warning; each needs a case.
-const WARNINGS: [&str; 10] = [
-    "OpenNeighbour",
-    "WildcardHost",
-    "HostlessRule",
-    "DefaultBackend",
-    "SatisfyAny",
-    "Redirect",
-    "InterceptsLogin",
-    "RouteOfOtherApp",
-    "ForeignRoute",
-    "RouteStillUsed",
-];
 
 #[test]
 fn specification() {
@@ -111,9 +70,9 @@ fn each_rule_is_stated_once_and_each_reason_has_a_case() {
     assert_eq!(rules.len(), cases.len(), "two cases state the same rule");
     assert!(cases.len() >= 190, "only {} cases: some got lost", cases.len());
     let refusals: BTreeSet<_> = cases.iter().filter_map(Case::refusal).collect();
-    assert_eq!(refusals, BTreeSet::from(REFUSALS));
+    assert_eq!(refusals, BTreeSet::from(Refusal::REASONS));
     let warnings: BTreeSet<_> = cases.iter().flat_map(Case::warnings).collect();
-    assert_eq!(warnings, BTreeSet::from(WARNINGS));
+    assert_eq!(warnings, BTreeSet::from(Warning::REASONS));
 }
 
 fn all_cases() -> Vec<Case> {
@@ -1454,8 +1413,7 @@ fn requests() -> Vec<Case> {
 
 fn lost_headers() -> Vec<Case> {
     fn lose(index: &mut Index) {
-        let key = ObjectKey::of(&seed_headers().metadata);
-        index.forget(Source::ConfigMaps, &key, None);
+        world::lose(index, seed_headers());
     }
     fn find(index: &mut Index) {
         let mut headers = seed_headers();

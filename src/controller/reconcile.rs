@@ -3,11 +3,12 @@
 use super::SharedIndex;
 use super::report::{Report, Reporter};
 use super::write::{WriteError, Writer};
-use crate::facts::ObjectKey;
-use crate::index::{Index, Key};
+use crate::contract::Keys;
+use crate::facts::{IngressFacts, ObjectKey};
+use crate::index::Key;
 use crate::plan::changes::{AppPlan, Change, Kind, State, Status, app_plan, keep_with_status};
 use crate::plan::warning::Warning;
-use crate::plan::{Decision, decide};
+use crate::plan::{AppView, Decision, decide};
 use futures::future::join_all;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -51,14 +52,17 @@ struct Memory {
 /// An app's plan with what telling about it takes.
 struct Prepared {
     plan: AppPlan,
-    /// About whom to tell, with what its status says so far; `None` when the app's Ingress is gone.
+    /// `None` when the app's Ingress is gone.
     told: Option<Told>,
     again: Option<Duration>,
-    was_protected: bool,
+    /// Whether this takes protection away, as asked.
+    is_opt_out: bool,
 }
 
+/// Whom to tell about, and what its status says so far.
 struct Told {
-    report: Report,
+    app: ObjectKey,
+    uid: String,
     state: Option<String>,
     message: Option<String>,
 }
@@ -72,26 +76,32 @@ impl Reconciler {
     pub(super) async fn reconcile(&self, key: &Key, failures: u32) -> Outcome {
         match key {
             Key::App(app) => self.reconcile_app(app, failures).await,
-            Key::Service(service) => self.reconcile_shared(service, Index::plan_service).await,
-            Key::Headers(headers) => self.reconcile_shared(headers, Index::plan_headers).await,
+            Key::Service(service) => {
+                self.reconcile_shared(key, self.index.with(|index| index.plan_service(service)), failures)
+                    .await
+            }
+            Key::Headers(headers) => {
+                self.reconcile_shared(key, self.index.with(|index| index.plan_headers(headers)), failures)
+                    .await
+            }
         }
     }
 
-    async fn reconcile_shared(
-        &self,
-        key: &ObjectKey,
-        plan: fn(&Index, &ObjectKey) -> Option<Change>,
-    ) -> Outcome {
-        let Some(change) = self.index.with(|index| plan(index, key)) else {
+    async fn reconcile_shared(&self, key: &Key, change: Option<Change>, failures: u32) -> Outcome {
+        let Some(change) = change else {
             return Outcome::Done;
         };
         match self.writer.perform(&change).await {
             Ok(()) => {
-                info!(namespace = %key.namespace, name = %key.name, change = describe(&change), "done");
+                info!(%key, change = describe(&change), "done");
                 Outcome::Done
             }
             Err(error) => {
-                warn!(namespace = %key.namespace, name = %key.name, %error, "failed");
+                warn!(%key, failures = failures + 1, %error, "failed");
+                if is_told(&error, failures) {
+                    // What they rely on is not as it should be: each finds that out for itself, and says so.
+                    self.writer.tell(self.index.with(|index| index.users(key)));
+                }
                 Outcome::Failed
             }
         }
@@ -114,18 +124,12 @@ impl Reconciler {
     fn prepare(&self, app: &ObjectKey) -> Prepared {
         let is_overdue = self
             .remember(app, |memory| memory.waiting_since.is_some_and(|since| since.elapsed() >= PATIENCE));
-        let (plan, decision, told, was_protected) = self.index.with(|index| {
+        let (plan, decision, told) = self.index.with(|index| {
             let settings = index.settings().clone();
             let view = index.view(app);
             let decision = decide(&view, &settings);
             let plan = app_plan(&view, &decision, &settings.keys, is_overdue);
-            let facts = view.ingress.and_then(|ingress| Some((ingress, ingress.app()?)));
-            let told = facts.map(|(ingress, app)| Told {
-                report: Report::about(ingress, false, "", String::new()),
-                state: app.annotation(&settings.keys.status).map(str::to_owned),
-                message: app.annotation(&settings.keys.message).map(str::to_owned),
-            });
-            (plan, decision, told, facts.is_some_and(|(_, app)| !app.owned.is_empty()))
+            (plan, decision, Told::of(&view, &settings.keys))
         });
         let again = match &decision {
             Decision::Wait { waiting, .. } => {
@@ -144,7 +148,9 @@ impl Reconciler {
         {
             self.look_again_at_taken_names(app);
         }
-        Prepared { plan, told, again, was_protected }
+        let takes_away = |change: &Change| matches!(change, Change::Annotate(_));
+        let is_opt_out = decision == Decision::Unprotect && plan.stages.iter().flatten().any(takes_away);
+        Prepared { plan, told, again, is_opt_out }
     }
 
     /// Objects under a name that we need, but of a kind that is not watched, are known only from a failed create.
@@ -194,7 +200,7 @@ impl Reconciler {
         if let Some(status) = transition {
             self.tell_status(app, told, status);
         }
-        if prepared.plan.status.is_none() && prepared.was_protected && !prepared.plan.stages.is_empty() {
+        if prepared.is_opt_out {
             info!(namespace = %app.namespace, name = %app.name, "no longer protected, as asked");
             self.reporter.tell(told.report(
                 "Unprotected",
@@ -238,30 +244,21 @@ impl Reconciler {
     /// Logs a failure, and tells of it in the app's status unless it is likely to pass.
     async fn fail(&self, app: &ObjectKey, error: &WriteError, failures: u32) {
         warn!(namespace = %app.namespace, name = %app.name, failures = failures + 1, %error, "failed");
-        let is_told = match error {
-            WriteError::Rejected(_) => true,
-            _ => failures + 1 >= TRANSIENT_FAILURES,
-        };
-        if !is_told {
+        if !is_told(error, failures) {
             return;
         }
         let status = Status::unprotected(State::Failing, "WriteFailed", error.to_string());
-        let plan = self.index.with(|index| {
+        let (plan, told) = self.index.with(|index| {
             let keys = index.settings().keys.clone();
             let view = index.view(app);
-            let is_opted_in = view.ingress.is_some_and(crate::facts::IngressFacts::is_opted_in);
-            is_opted_in.then(|| keep_with_status(&view, &keys, status))
+            let is_opted_in = view.ingress.is_some_and(IngressFacts::is_opted_in);
+            (is_opted_in.then(|| keep_with_status(&view, &keys, status)), Told::of(&view, &keys))
         });
-        let Some(plan) = plan.filter(|plan| !plan.stages.is_empty()) else {
+        let (Some(plan), Some(told)) = (plan.filter(|plan| !plan.stages.is_empty()), told) else {
             return;
         };
-        let told = self.prepare(app).told;
         match self.carry_out(app, &plan).await {
-            Ok(()) => {
-                if let (Some(told), Some(status)) = (told, &plan.status) {
-                    self.tell_status(app, &told, status);
-                }
-            }
+            Ok(()) => plan.status.iter().for_each(|status| self.tell_status(app, &told, status)),
             Err(error) => {
                 warn!(namespace = %app.namespace, name = %app.name, %error, "cannot write the status either");
             }
@@ -275,9 +272,25 @@ impl Reconciler {
 }
 
 impl Told {
-    fn report(&self, reason: &'static str, is_warning: bool, note: String) -> Report {
-        Report { app: self.report.app.clone(), uid: self.report.uid.clone(), is_warning, reason, note }
+    fn of(view: &AppView<'_>, keys: &Keys) -> Option<Self> {
+        let ingress = view.ingress?;
+        let annotation = |key: &str| ingress.app()?.annotation(key).map(str::to_owned);
+        Some(Self {
+            app: ingress.key.clone(),
+            uid: ingress.identity.uid.clone(),
+            state: annotation(&keys.status),
+            message: annotation(&keys.message),
+        })
     }
+
+    fn report(&self, reason: &'static str, is_warning: bool, note: String) -> Report {
+        Report { app: self.app.clone(), uid: self.uid.clone(), is_warning, reason, note }
+    }
+}
+
+/// Whether people should hear of a failure: at once where it will not pass by itself, else when it has not.
+fn is_told(error: &WriteError, failures: u32) -> bool {
+    matches!(error, WriteError::Rejected(_)) || failures + 1 >= TRANSIENT_FAILURES
 }
 
 /// A change in a few words, for the log.

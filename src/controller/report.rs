@@ -3,7 +3,7 @@
 
 use super::{API_TIMEOUT, brief};
 use crate::contract::MANAGER;
-use crate::facts::{IngressFacts, ObjectKey};
+use crate::facts::ObjectKey;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
@@ -25,18 +25,6 @@ pub(super) struct Report {
     pub(super) is_warning: bool,
     pub(super) reason: &'static str,
     pub(super) note: String,
-}
-
-impl Report {
-    /// A report about the app in `ingress`.
-    pub(super) fn about(
-        ingress: &IngressFacts,
-        is_warning: bool,
-        reason: &'static str,
-        note: String,
-    ) -> Self {
-        Self { app: ingress.key.clone(), uid: ingress.identity.uid.clone(), is_warning, reason, note }
-    }
 }
 
 /// Takes reports without ever waiting.

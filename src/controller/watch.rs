@@ -6,7 +6,7 @@ use super::{SharedIndex, brief};
 use crate::config::Scope;
 use crate::contract::{DISCOVERY_SELECTOR, MANAGED_BY, MANAGER};
 use crate::facts::{
-    ConfigMapFacts, DiscoveredOutpost, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts,
+    ConfigMapFacts, DiscoveredOutpost, Identity, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts,
 };
 use crate::index::{Index, Key, Source};
 use futures::StreamExt;
@@ -160,8 +160,8 @@ where
             }
             Event::Apply(object) => index.with(|index| (watch.observe)(index, &object)),
             Event::Delete(object) => {
-                let (key, uid) = (ObjectKey::of(object.meta()), object.uid());
-                index.with(|index| index.forget(watch.source, &key, uid.as_deref()))
+                let (key, identity) = (ObjectKey::of(object.meta()), Identity::of(object.meta()));
+                index.with(|index| index.forget(watch.source, &key, Some(&identity)))
             }
         };
         if !keys.is_empty() && touched.send(keys).is_err() {

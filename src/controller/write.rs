@@ -208,7 +208,7 @@ impl Writer {
                 if self.call(&what, self.api::<K>(key).get_opt(&key.name)).await?.is_none() => {}
             Err(error) => return Err(error),
         }
-        self.tell(self.index.with(|index| index.forget(source(kind), key, Some(&identity.uid))));
+        self.tell(self.index.with(|index| index.forget(source(kind), key, Some(identity))));
         Ok(())
     }
 
@@ -274,7 +274,8 @@ impl Writer {
         self.tell(object.learn(&self.index));
     }
 
-    fn tell(&self, keys: Vec<Key>) {
+    /// Has `keys` looked at again.
+    pub(super) fn tell(&self, keys: Vec<Key>) {
         if !keys.is_empty() {
             // The receiver is gone only when the controller is shutting down.
             let _ = self.touched.send(keys);

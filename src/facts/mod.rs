@@ -73,11 +73,15 @@ impl Identity {
     /// Resource versions of one resource are integers that grow, by the API's own contract since Kubernetes
     /// 1.35 and in practice since 1.0; one that is not an integer never counts as old.
     pub fn is_no_newer_than(&self, known: &Self) -> bool {
-        let version = |identity: &Self| identity.resource_version.parse::<u64>().ok();
-        match (version(self), version(known)) {
+        match (self.version(), known.version()) {
             (Some(new), Some(old)) => self.uid == known.uid && new <= old,
             _ => false,
         }
+    }
+
+    /// The resource version as a number, where it is one.
+    pub fn version(&self) -> Option<u64> {
+        self.resource_version.parse().ok()
     }
 }
 

@@ -10,8 +10,8 @@ mod view;
 use crate::config::Settings;
 use crate::contract::{MAX_SUBDOMAIN, app_named_in, outpost_ingress_name};
 use crate::facts::{
-    ConfigMapFacts, DiscoveredOutpost, Facts, Host, IngressClassFacts, IngressFacts, ObjectKey, Role,
-    ServiceFacts,
+    ConfigMapFacts, DiscoveredOutpost, Facts, Host, Identity, IngressClassFacts, IngressFacts, ObjectKey,
+    Role, ServiceFacts,
 };
 use crate::plan::changes::Kind;
 use crate::plan::outpost::Discovered;
@@ -78,8 +78,8 @@ pub struct Index {
     complete: HashSet<Source>,
     /// Apps whose route an admission webhook rejects as long as another Ingress serves the same path.
     denied: HashSet<ObjectKey>,
-    /// For each lost `ConfigMap` of headers: the Ingresses that named it, in the version of that moment.
-    lost_headers: HashMap<ObjectKey, HashMap<ObjectKey, String>>,
+    /// The version in which each lost `ConfigMap` of headers went, where that is known.
+    lost_headers: HashMap<ObjectKey, Option<u64>>,
     /// Apps whose Ingress changed while their `ConfigMap` of headers was lost.
     missed_headers: HashSet<ObjectKey>,
 }
@@ -202,41 +202,29 @@ impl Index {
         if store(&mut self.outposts.services, facts) { self.resolve_again(|_| true) } else { Vec::new() }
     }
 
-    /// Takes note that an object is gone. With `uid`, only if it is that life of the object that was known.
-    pub fn forget(&mut self, source: Source, key: &ObjectKey, uid: Option<&str>) -> Vec<Key> {
-        fn remove<T: Facts>(
-            map: &mut BTreeMap<ObjectKey, T>,
-            key: &ObjectKey,
-            uid: Option<&str>,
-        ) -> Option<T> {
-            let known = map.get(key)?;
-            let is_it = uid.is_none_or(|uid| known.identity().uid == uid);
-            if is_it { map.remove(key) } else { None }
-        }
+    /// Takes note that an object is gone. With `gone`, its identity at the end, only if it is that life of the object that
+    /// was known.
+    pub fn forget(&mut self, source: Source, key: &ObjectKey, gone: Option<&Identity>) -> Vec<Key> {
         match source {
-            Source::Ingresses => match self.ingresses.get(key) {
-                Some(known) if uid.is_none_or(|uid| known.identity.uid == uid) => {
-                    self.replace_ingress(key, None)
-                }
-                _ => Vec::new(),
-            },
-            Source::Classes => remove(&mut self.classes.known, key, uid)
-                .map_or_else(Vec::new, |_| self.touched_by_class(key)),
-            Source::Services => match remove(&mut self.services, key, uid) {
-                Some(gone) => self.touched_by_service(key, gone.ours),
-                None => Vec::new(),
-            },
-            Source::ConfigMaps => match remove(&mut self.headers, key, uid) {
-                Some(gone) => {
-                    self.headers_went(key);
-                    self.touched_by_headers(key, gone.ours)
-                }
-                None => Vec::new(),
-            },
-            Source::Outposts => {
-                let gone = remove(&mut self.outposts.services, key, uid);
-                gone.map_or_else(Vec::new, |_| self.resolve_again(|_| true))
+            Source::Ingresses if is_meant(&self.ingresses, key, gone) => self.replace_ingress(key, None),
+            Source::Classes if is_meant(&self.classes.known, key, gone) => {
+                self.classes.known.remove(key);
+                self.touched_by_class(key)
             }
+            Source::Services if is_meant(&self.services, key, gone) => {
+                let was_ours = self.services.remove(key).is_some_and(|service| service.ours);
+                self.touched_by_service(key, was_ours)
+            }
+            Source::ConfigMaps if is_meant(&self.headers, key, gone) => {
+                let was_ours = self.headers.remove(key).is_some_and(|headers| headers.ours);
+                self.lost_headers.insert(key.clone(), gone.and_then(Identity::version));
+                self.touched_by_headers(key, was_ours)
+            }
+            Source::Outposts if is_meant(&self.outposts.services, key, gone) => {
+                self.outposts.services.remove(key);
+                self.resolve_again(|_| true)
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -483,6 +471,11 @@ fn in_namespace<'a, T>(
     namespace: &'a Arc<str>,
 ) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
     map.range(ObjectKey::new(namespace.clone(), "")..).take_while(move |(key, _)| key.namespace == *namespace)
+}
+
+/// Whether `key` is known, in the life that is `gone` where that is given.
+fn is_meant<T: Facts>(map: &BTreeMap<ObjectKey, T>, key: &ObjectKey, gone: Option<&Identity>) -> bool {
+    map.get(key).is_some_and(|known| gone.is_none_or(|gone| known.identity().uid == gone.uid))
 }
 
 /// Stores `facts` unless they say nothing new. Whether they did.

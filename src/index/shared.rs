@@ -1,7 +1,7 @@
 //! What the apps of a namespace share: made with the first user, removed with the last.
 
 use super::{Index, Key, Source, headers_key, in_namespace};
-use crate::facts::{ConfigMapFacts, Facts, IngressFacts, ObjectKey, ServiceFacts};
+use crate::facts::{ConfigMapFacts, Facts, Identity, IngressFacts, ObjectKey, ServiceFacts};
 use crate::plan::changes::{Change, Kind, delete_shared, headers_change, service_change};
 use crate::plan::request::Request;
 use crate::plan::{Slot, companions};
@@ -47,6 +47,18 @@ impl Index {
         }
     }
 
+    /// The apps that need the shared companion `key`.
+    pub fn users(&self, key: &Key) -> Vec<Key> {
+        let (object, needs): (_, fn(&Arc<str>, &Request) -> ObjectKey) = match key {
+            Key::App(_) => return Vec::new(),
+            Key::Service(service) => (service, service_key),
+            Key::Headers(headers) => (headers, request_headers_key),
+        };
+        let users =
+            self.requests_in(object).filter(|(_, request)| needs(&object.namespace, request) == *object);
+        users.map(|(app, _)| Key::App(app.clone())).collect()
+    }
+
     pub(super) fn service_slot(&self, key: &ObjectKey) -> Slot<&'_ ServiceFacts> {
         slot(&self.services, key, |service| service.ours)
     }
@@ -72,32 +84,29 @@ impl Index {
         found
     }
 
-    /// Notes who named the `ConfigMap` `key` at the moment it went.
-    pub(super) fn headers_went(&mut self, key: &ObjectKey) {
-        let named = self.naming(key).map(|(app, version)| (app.clone(), version.to_owned())).collect();
-        self.lost_headers.insert(key.clone(), named);
-    }
-
     /// The apps that ingress-nginx may have read while the `ConfigMap` was missing: those it now answers 503 for.
+    ///
+    /// Versions of Ingresses and `ConfigMaps` grow together, so an Ingress with a later version than that of the loss has
+    /// changed since. Asking what was known of it at that moment would not do, since two watches keep no order.
     pub(super) fn headers_came_back(&mut self, key: &ObjectKey) -> Vec<Key> {
-        let lost = self.lost_headers.remove(key).unwrap_or_default();
-        let has_changed =
-            |(app, version): &(&ObjectKey, &str)| lost.get(*app).map(String::as_str) != Some(*version);
-        let missed: Vec<ObjectKey> =
-            self.naming(key).filter(has_changed).map(|(app, _)| app.clone()).collect();
+        let lost = self.lost_headers.remove(key).flatten();
+        let has_changed = |identity: &Identity| match (identity.version(), lost) {
+            (Some(version), Some(lost)) => version > lost,
+            _ => true,
+        };
+        let naming = self.naming(key).filter(|(_, identity)| has_changed(identity));
+        let missed: Vec<ObjectKey> = naming.map(|(app, _)| app.clone()).collect();
         self.missed_headers.extend(missed.iter().cloned());
         missed.into_iter().map(Key::App).collect()
     }
 
-    /// The Ingresses that name the `ConfigMap` `key`, with the version in which each was seen.
-    fn naming<'a>(&'a self, key: &'a ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a str)> {
+    /// The Ingresses that name the `ConfigMap` `key`.
+    fn naming<'a>(&'a self, key: &'a ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a Identity)> {
         let ingresses = in_namespace(&self.ingresses, &key.namespace);
         let names = move |ingress: &IngressFacts| {
             ingress.headers.as_deref().and_then(|name| headers_key(&ingress.key, name)).as_ref() == Some(key)
         };
-        ingresses
-            .filter(move |(_, ingress)| names(ingress))
-            .map(|(app, ingress)| (app, ingress.identity.resource_version.as_str()))
+        ingresses.filter(move |(_, ingress)| names(ingress)).map(|(app, ingress)| (app, &ingress.identity))
     }
 
     fn is_named_by_an_ingress(&self, key: &ObjectKey) -> bool {

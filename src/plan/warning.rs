@@ -54,6 +54,20 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// All that [`Warning::reason`] may answer.
+    pub const REASONS: [&'static str; 10] = [
+        "OpenNeighbour",
+        "WildcardHost",
+        "HostlessRule",
+        "DefaultBackend",
+        "SatisfyAny",
+        "Redirect",
+        "InterceptsLogin",
+        "RouteOfOtherApp",
+        "ForeignRoute",
+        "RouteStillUsed",
+    ];
+
     /// A stable name in `CamelCase`, for Events, logs and metrics.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 use crate::PROGRAM;
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
+use ingress_sso_testbed::kubectl::kubectl;
 use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, PATIENCE, STATUS, Scene, annotation};
 use ingress_sso_testbed::wait::{eventually, throughout};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -57,6 +58,21 @@ async fn the_annotation_makes_service_route_and_auth_annotations() -> Result<()>
     let headers: ConfigMap = scene.api().get(name).await?;
     assert_eq!(headers.data.context("no data")?["X-Original-URI"], "");
     scene.until_event("n8n", "Protected").await?;
+    Ok(())
+}
+
+/// The two commands of the README.
+#[tokio::test]
+async fn kubectl_can_ask_for_protection_and_wait_for_it() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let _controller = scene.controller(&[]).await?;
+    scene.create::<Ingress>(scene.app("n8n", "app.example.com")).await?;
+    let (kubeconfig, namespace) = (scene.plane().kubeconfig(), scene.namespace());
+    kubectl(kubeconfig, &["-n", namespace, "annotate", "ingress", "n8n", "sso.djieno.com/authentik=true"])
+        .await?;
+    let status = r"--for=jsonpath={.metadata.annotations.sso\.djieno\.com/status}=Protected";
+    kubectl(kubeconfig, &["-n", namespace, "wait", "ingress", "n8n", status, "--timeout=40s"]).await?;
+    scene.ingress("n8n-outpost-path").await?;
     Ok(())
 }
 

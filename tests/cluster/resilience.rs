@@ -8,7 +8,7 @@ use ingress_sso_testbed::control_plane::kubeconfig;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, OUTPOST, PATIENCE, Scene, annotation};
 use ingress_sso_testbed::wait::eventually;
-use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -102,6 +102,33 @@ async fn a_write_that_is_forbidden_is_told_on_the_app_and_heals() -> Result<()> 
     set_rules(&scene, &role, &rules).await?;
     scene.until_protected("n8n").await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_shared_companion_that_cannot_be_repaired_is_told_on_the_apps_that_need_it() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let mut rules = json!([
+        { "apiGroups": ["networking.k8s.io"], "resources": ["ingresses", "ingressclasses"], "verbs": ["*"] },
+        { "apiGroups": [""], "resources": ["services", "configmaps"], "verbs": ["*"] },
+        { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+    ]);
+    let kubeconfig = kubeconfig_of(&scene, "reader", &rules).await?;
+    let scope =
+        ["--namespace", scene.namespace(), "--outpost-namespace", scene.namespace(), "--outpost", OUTPOST];
+    let _controller = scene.start(&kubeconfig, &scope)?;
+    scene.create::<Ingress>(scene.opted_in("n8n", "app.example.com")).await?;
+    scene.until_protected("n8n").await?;
+
+    let role = format!("{}-reader", scene.namespace());
+    let all = rules.clone();
+    rules[1]["verbs"] = json!(["get", "list", "watch"]);
+    set_rules(&scene, &role, &rules).await?;
+    scene.delete::<Service>("authentik-proxy-outpost").await?;
+    let failing = scene.until_status("n8n", "Failing").await?;
+    assert!(annotation(&failing, "nginx.ingress.kubernetes.io/auth-url").is_some(), "it stays closed");
+    set_rules(&scene, &role, &all).await?;
+    scene.until_protected("n8n").await?;
+    scene.until_names::<Service>(&["authentik-proxy-outpost"]).await
 }
 
 /// On a control plane of its own, since no other test would like its API server to go.

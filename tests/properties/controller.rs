@@ -2,7 +2,9 @@
 
 use super::cluster::{ApiError, Cluster, Event};
 use ingress_sso::config::Settings;
-use ingress_sso::facts::{ConfigMapFacts, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts};
+use ingress_sso::facts::{
+    ConfigMapFacts, Identity, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts,
+};
 use ingress_sso::index::{Index, Key, Source};
 use ingress_sso::plan::changes::{AppPlan, Change, Companion, Kind, app_plan};
 use ingress_sso::plan::{Decision, decide};
@@ -187,7 +189,10 @@ pub(crate) fn observe(index: &mut Index, event: Event) -> Vec<Key> {
             .map_or_else(|_| Vec::new(), |facts| index.observe_ingress(facts)),
         Event::Service(service) => index.observe_service(ServiceFacts::extract(&service, &keys)),
         Event::ConfigMap(config_map) => index.observe_headers(ConfigMapFacts::extract(&config_map)),
-        Event::Gone(kind, key, uid) => index.forget(source(kind), &key, Some(&uid)),
+        Event::Gone(kind, key, uid) => {
+            let identity = Identity { uid, resource_version: String::new() };
+            index.forget(source(kind), &key, Some(&identity))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ingress_sso::config::Settings;
 use ingress_sso::facts::{
-    ConfigMapFacts, DiscoveredOutpost, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts,
+    ConfigMapFacts, DiscoveredOutpost, Identity, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts,
 };
 use ingress_sso::index::{Index, Source};
 use ingress_sso::plan::changes::{AppPlan, app_plan};
@@ -182,6 +182,13 @@ pub(crate) fn see_again(index: &mut Index, mut ingress: Ingress) {
     ingress.metadata.resource_version = Some("2".to_owned());
     let keys = index.settings().keys.clone();
     index.observe_ingress(IngressFacts::extract(&ingress, &keys).expect("an Ingress with a name"));
+}
+
+/// The index sees that `config_map` goes, in the version in which all is seen at first.
+pub(crate) fn lose(index: &mut Index, mut config_map: ConfigMap) {
+    admit(&mut config_map.metadata);
+    let gone = Identity::of(&config_map.metadata);
+    index.forget(Source::ConfigMaps, &ObjectKey::of(&config_map.metadata), Some(&gone));
 }
 
 /// Sets what the API server sets on every object.
