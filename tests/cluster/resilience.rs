@@ -190,6 +190,29 @@ async fn without_an_api_server_it_starts_and_waits() -> Result<()> {
     Ok(())
 }
 
+/// Nobody should run two, and an update may do so for a moment.
+#[tokio::test]
+async fn two_controllers_at_once_get_in_each_others_way_and_still_end_right() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let _first = scene.controller(&[]).await?;
+    let _second = scene.controller(&[]).await?;
+    let names: Vec<String> = (0..10).map(|number| format!("app-{number}")).collect();
+    for name in &names {
+        scene.create::<Ingress>(scene.opted_in(name, &format!("{name}.example.com"))).await?;
+    }
+    for name in &names {
+        scene.until_protected(name).await?;
+    }
+    for name in &names {
+        scene.annotate(name, OPT_IN, None).await?;
+    }
+    scene.until_only(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    for name in &names {
+        scene.until_untouched(name).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_namespace_that_is_deleted_takes_its_apps_along_in_peace() -> Result<()> {
     let scene = Scene::new(PROGRAM).await?;
