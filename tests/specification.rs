@@ -1158,6 +1158,14 @@ fn routes_of_others() -> Vec<Case> {
         )
         .by(["1. annotate n8n-prd/n8n: Refused"]),
         Case::new(
+            "A route in a namespace of others is not trusted, wherever it leads now: they could turn it",
+            World::new()
+                .app(app())
+                .app(route("other", "theirs", ["app.djieno.com"]))
+                .service(external_name_service("other", "authentik-proxy-outpost", OUTPOST_HOST, 9000)),
+            astray("the owners of namespace other could turn"),
+        ),
+        Case::new(
             "A route made by hand to another known outpost is reported",
             World::new()
                 .settings(|settings| add_outpost(settings, "staff", "http://staff.example.com:9000"))

@@ -59,7 +59,8 @@ impl Index {
     fn holder(&self, app: &ObjectKey, request: &Request, place: &Place) -> HostHolder {
         let own_route_stands = self.own_route(app).is_some_and(|route| serves(route, place));
         let entry = self.claims.entry(place);
-        if let Some(foreign) = entry.and_then(|entry| self.foreign_route(entry, place, own_route_stands)) {
+        if let Some(foreign) = entry.and_then(|entry| self.foreign_route(app, entry, place, own_route_stands))
+        {
             return foreign;
         }
         match self.claims.winner(place) {
@@ -74,14 +75,20 @@ impl Index {
 
     /// A route at `place` that this controller did not make. One that leads astray comes before one that is right,
     /// and beside a route of ours only a deeper path matters, which would win over it.
-    fn foreign_route(&self, entry: &Entry, place: &Place, own_route_stands: bool) -> Option<HostHolder> {
+    fn foreign_route(
+        &self,
+        app: &ObjectKey,
+        entry: &Entry,
+        place: &Place,
+        own_route_stands: bool,
+    ) -> Option<HostHolder> {
         let routes = entry.routes.iter().filter_map(|key| self.ingresses.get(key));
         let foreign = routes.filter(|ingress| ingress.outpost_ingress().is_none() && !ingress.is_opted_in());
         let mut right = None;
         for ingress in foreign {
             for path in ingress.outpost_paths.iter().filter(|path| path.host.as_ref() == Some(&place.host)) {
                 let leads_to = if path.is_whole() {
-                    self.outpost_behind(ingress, path.service.as_deref())
+                    self.outpost_behind(app, ingress, path.service.as_deref())
                 } else {
                     Err("it takes a part of the outpost's paths".to_owned())
                 };
@@ -98,13 +105,24 @@ impl Index {
     }
 
     /// The known outpost that a Service in the namespace of `ingress` leads to, or what is found there.
-    fn outpost_behind(&self, ingress: &IngressFacts, service: Option<&str>) -> Result<String, String> {
-        let Some(service) = service else {
-            return Err(describe_backend(None));
-        };
+    ///
+    /// A Service of type `ExternalName` counts in the app's own namespace only: whoever may edit one elsewhere could
+    /// turn the login of the app, and with it the app, to an address of his own.
+    fn outpost_behind(
+        &self,
+        app: &ObjectKey,
+        ingress: &IngressFacts,
+        service: Option<&str>,
+    ) -> Result<String, String> {
+        let Some(service) = service else { return Err(describe_backend(None)) };
         let namespace = &ingress.key.namespace;
         let external = self.services.get(&ObjectKey::new(namespace.clone(), service));
         let external = external.and_then(|service| service.external_name.clone());
+        if external.is_some() && *namespace != app.namespace {
+            return Err(format!(
+                "it leads to Service {service}, which the owners of namespace {namespace} could turn"
+            ));
+        }
         let host = external.unwrap_or_else(|| self.settings.cluster_domain.service_host(namespace, service));
         self.outposts.at_host(&host, &self.settings).ok_or_else(|| describe_backend(Some(service)))
     }
@@ -133,7 +151,8 @@ impl Index {
     /// Whether something of somebody else's keeps `app` from being protected, and so from claiming its hosts.
     pub(super) fn is_blocked(&self, app: &ObjectKey, request: &Request) -> bool {
         let is_astray = |place: &Place| {
-            let foreign = self.claims.entry(place).and_then(|entry| self.foreign_route(entry, place, false));
+            let foreign =
+                self.claims.entry(place).and_then(|entry| self.foreign_route(app, entry, place, false));
             matches!(foreign, Some(HostHolder::Foreign { leads_to, .. }) if leads_to.as_ref() != Ok(&request.outpost.name))
         };
         let (service, headers) =
