@@ -79,8 +79,7 @@ impl Entry {
 #[derive(Debug, PartialEq, Eq)]
 struct State {
     winner: Option<ObjectKey>,
-    first: Option<ObjectKey>,
-    outpost: Option<String>,
+    front: Option<(Rank, String)>,
     revision: u64,
 }
 
@@ -170,7 +169,7 @@ impl Claims {
         for place in &places {
             self.note(scope, place);
         }
-        let outposts: Vec<Option<String>> = places.iter().map(|place| self.outpost(place)).collect();
+        let fronts: Vec<Option<(Rank, String)>> = places.iter().map(|place| self.front(place)).collect();
         self.of_apps.remove(app);
         self.kept_out.remove(app);
         if let Some(old) = old {
@@ -191,8 +190,8 @@ impl Claims {
             unsettled.insert(claim.rank_for_outpost(app));
             self.of_apps.insert(app.clone(), claim);
         }
-        for (place, before) in places.iter().zip(outposts) {
-            if self.outpost(place) != before {
+        for (place, before) in places.iter().zip(fronts) {
+            if self.front(place) != before {
                 unsettled.extend(
                     self.places.get(place).into_iter().flat_map(|entry| entry.for_outpost.iter().cloned()),
                 );
@@ -256,8 +255,11 @@ impl Claims {
         earlier.find(|app| !self.kept_out.contains_key(*app))
     }
 
-    fn outpost(&self, place: &Place) -> Option<String> {
-        Some(self.of_apps.get(self.first(place, None)?)?.outpost.clone())
+    /// What all other claims at `place` are held against: the position of the first that counts, and its outpost.
+    fn front(&self, place: &Place) -> Option<(Rank, String)> {
+        let app = self.first(place, None)?;
+        let claim = self.of_apps.get(app)?;
+        Some((claim.rank_for_outpost(app), claim.outpost.clone()))
     }
 
     fn note(&self, scope: &mut Scope, place: &Place) {
@@ -269,8 +271,7 @@ impl Claims {
     fn state(&self, place: &Place) -> State {
         State {
             winner: self.winner(place).cloned(),
-            first: self.first(place, None).cloned(),
-            outpost: self.outpost(place),
+            front: self.front(place),
             revision: self.places.get(place).map_or(0, |entry| entry.revision),
         }
     }

@@ -186,7 +186,8 @@ pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue
         Decision::Refuse(refusal) => {
             let status = Status::unprotected(State::Refused, refusal.reason(), refusal.to_string());
             let mut plan = keep_with_status(view, keys, status);
-            plan.stages.push(give_up_route(view, keys));
+            plan.stages
+                .push(give_up_route(view, is_protected(view, keys) || route_still_used(view).is_some()));
             plan
         }
         Decision::Wait { waiting, protection } => {
@@ -256,29 +257,28 @@ fn unprotect(view: &AppView<'_>) -> AppPlan {
             annotations: BTreeMap::new(),
         })]);
     }
-    if let Some(route) = view.outpost_ingress.ours() {
-        match route_still_used(view) {
-            Some(key) => plan.warnings.push(Warning::RouteStillUsed { key: key.to_owned() }),
-            None if view.lent_hosts.is_empty() => plan.stages.push(vec![delete_ingress(route)]),
-            None => {}
-        }
-    }
+    let still_used = route_still_used(view).filter(|_| !view.kept_hosts.is_empty());
+    plan.warnings.extend(still_used.map(|key| Warning::RouteStillUsed { key: key.to_owned() }));
+    plan.stages.push(give_up_route(view, still_used.is_some()));
     plan
 }
 
-/// A refused app keeps the part of its route that it or others need, and must not hold hosts that others could have.
-fn give_up_route(view: &AppView<'_>, keys: &Keys) -> Vec<Change> {
-    let Some(route) = view.outpost_ingress.ours().filter(|_| route_still_used(view).is_none()) else {
-        return Vec::new();
-    };
+/// Whether annotations of ours stand between visitors and the app.
+fn is_protected(view: &AppView<'_>, keys: &Keys) -> bool {
     let app = view.ingress.and_then(IngressFacts::app);
-    let is_protected = app.is_some_and(|app| app.owned.iter().any(|key| !keys.is_own(key)));
-    let needed = if is_protected { &view.kept_hosts } else { &view.lent_hosts };
+    app.is_some_and(|app| app.owned.iter().any(|key| !keys.is_own(key)))
+}
+
+/// What an app that is not to be protected keeps of its route: where it still needs it, the hosts that nobody else serves,
+/// and in any case those whose new holder is not ready. It must not hold hosts that others could have.
+fn give_up_route(view: &AppView<'_>, is_needed: bool) -> Vec<Change> {
+    let Some(route) = view.outpost_ingress.ours() else { return Vec::new() };
+    let needed = if is_needed { &view.kept_hosts } else { &view.lent_hosts };
     if needed.is_empty() {
         return vec![delete_ingress(route)];
     }
-    let is_needed = |path: &&OutpostPath| path.host.as_ref().is_some_and(|host| needed.contains(host));
-    let paths: Vec<&OutpostPath> = route.outpost_paths.iter().filter(is_needed).collect();
+    let is_kept = |path: &&OutpostPath| path.host.as_ref().is_some_and(|host| needed.contains(host));
+    let paths: Vec<&OutpostPath> = route.outpost_paths.iter().filter(is_kept).collect();
     if paths.len() == route.outpost_paths.len() {
         return Vec::new();
     }

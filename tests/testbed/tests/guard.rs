@@ -91,7 +91,10 @@ struct Victim {
 
 impl Victim {
     fn start(role: &str, test: &str) -> Result<Self> {
-        let mut child = Command::new(env::current_exe()?)
+        // Whoever runs this in the background may ignore SIGINT, and children inherit that.
+        let mut child = Command::new("env")
+            .arg("--default-signal=INT")
+            .arg(env::current_exe()?)
             .args(["--exact", test, "--nocapture", "--test-threads=1"])
             .env(VICTIM, role)
             .process_group(0)
