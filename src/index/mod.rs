@@ -17,6 +17,7 @@ use crate::plan::changes::Kind;
 use crate::plan::outpost::Discovered;
 use crate::plan::request::{Classes, Request, Unresolved};
 use claims::{Claim, Claims, Place, Scope, Standing};
+use shared::Away;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -78,8 +79,8 @@ pub struct Index {
     complete: HashSet<Source>,
     /// Apps whose route an admission webhook rejects as long as another Ingress serves the same path.
     denied: HashSet<ObjectKey>,
-    /// The version in which each lost `ConfigMap` of headers went, where that is known.
-    lost_headers: HashMap<ObjectKey, Option<u64>>,
+    /// When each `ConfigMap` of headers that was lost was away, the last time.
+    headers_away: HashMap<ObjectKey, Away>,
     /// Apps whose Ingress changed while their `ConfigMap` of headers was lost.
     missed_headers: HashSet<ObjectKey>,
 }
@@ -158,12 +159,15 @@ impl Index {
 
     /// Takes in an Ingress as the API showed it.
     pub fn observe_ingress(&mut self, facts: IngressFacts) -> Vec<Key> {
-        // Most events of a busy Ingress are about its status, which no plan looks at.
-        if self.ingresses.get_mut(&facts.key).is_some_and(|known| says_nothing_new(known, &facts)) {
-            return Vec::new();
-        }
         let key = facts.key.clone();
-        self.replace_ingress(&key, Some(facts))
+        let missed = self.notice_missed_headers(&facts);
+        // Most events of a busy Ingress are about its status, which no plan looks at.
+        if self.ingresses.get_mut(&key).is_some_and(|known| says_nothing_new(known, &facts)) {
+            return missed;
+        }
+        let mut keys = self.replace_ingress(&key, Some(facts));
+        keys.extend(missed);
+        keys
     }
 
     /// Takes in a Service in an app's namespace.
@@ -179,6 +183,7 @@ impl Index {
     /// Takes in a `ConfigMap` of headers.
     pub fn observe_headers(&mut self, facts: ConfigMapFacts) -> Vec<Key> {
         let key = facts.key.clone();
+        let version = facts.identity.version();
         let was_vacant = !self.headers.contains_key(&key);
         let was_ours = self.headers.get(&key).is_none_or(|headers| headers.ours);
         if !store(&mut self.headers, facts) {
@@ -186,7 +191,7 @@ impl Index {
         }
         let mut keys = self.touched_by_headers(&key, was_ours);
         if was_vacant && self.complete.contains(&Source::ConfigMaps) {
-            keys.extend(self.headers_came_back(&key));
+            keys.extend(self.headers_came_back(&key, version));
         }
         keys
     }
@@ -217,7 +222,8 @@ impl Index {
             }
             Source::ConfigMaps if is_meant(&self.headers, key, gone) => {
                 let was_ours = self.headers.remove(key).is_some_and(|headers| headers.ours);
-                self.lost_headers.insert(key.clone(), gone.and_then(Identity::version));
+                self.headers_away
+                    .insert(key.clone(), Away { since: gone.and_then(Identity::version), until: None });
                 self.touched_by_headers(key, was_ours)
             }
             Source::Outposts if is_meant(&self.outposts.services, key, gone) => {

@@ -9,6 +9,23 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The versions between which a `ConfigMap` was not there. Those of Ingresses and `ConfigMaps` grow together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Away {
+    /// When it went; `None` where nobody saw it go.
+    pub(super) since: Option<u64>,
+    /// When it came back; `None` as long as it has not.
+    pub(super) until: Option<u64>,
+}
+
+impl Away {
+    /// Whether an object changed meanwhile, as far as can be told.
+    fn covers(self, identity: &Identity) -> bool {
+        let Some(version) = identity.version() else { return true };
+        self.since.is_none_or(|since| since < version) && self.until.is_none_or(|until| version < until)
+    }
+}
+
 /// The shared companions that an app with this request uses.
 pub(super) fn keys_of_request(namespace: &Arc<str>, request: &Request) -> Vec<Key> {
     vec![Key::Service(service_key(namespace, request)), Key::Headers(request_headers_key(namespace, request))]
@@ -84,20 +101,27 @@ impl Index {
         found
     }
 
-    /// The apps that ingress-nginx may have read while the `ConfigMap` was missing: those it now answers 503 for.
-    ///
-    /// Versions of Ingresses and `ConfigMaps` grow together, so an Ingress with a later version than that of the loss has
-    /// changed since. Asking what was known of it at that moment would not do, since two watches keep no order.
-    pub(super) fn headers_came_back(&mut self, key: &ObjectKey) -> Vec<Key> {
-        let lost = self.lost_headers.remove(key).flatten();
-        let has_changed = |identity: &Identity| match (identity.version(), lost) {
-            (Some(version), Some(lost)) => version > lost,
-            _ => true,
-        };
-        let naming = self.naming(key).filter(|(_, identity)| has_changed(identity));
+    /// The apps that ingress-nginx may have read while the `ConfigMap` was away, now that it is back in `version`.
+    pub(super) fn headers_came_back(&mut self, key: &ObjectKey, version: Option<u64>) -> Vec<Key> {
+        let away = self.headers_away.entry(key.clone()).or_default();
+        away.until = version;
+        let away = *away;
+        let naming = self.naming(key).filter(|(_, identity)| away.covers(identity));
         let missed: Vec<ObjectKey> = naming.map(|(app, _)| app.clone()).collect();
         self.missed_headers.extend(missed.iter().cloned());
         missed.into_iter().map(Key::App).collect()
+    }
+
+    /// Whether `ingress` changed while the `ConfigMap` that it names was away, which may be seen after both its loss and
+    /// its return: two watches keep no order.
+    pub(super) fn notice_missed_headers(&mut self, ingress: &IngressFacts) -> Vec<Key> {
+        let named = ingress.headers.as_deref().and_then(|name| headers_key(&ingress.key, name));
+        let away = named.and_then(|key| self.headers_away.get(&key)).filter(|away| away.until.is_some());
+        if !away.is_some_and(|away| away.covers(&ingress.identity)) {
+            return Vec::new();
+        }
+        self.missed_headers.insert(ingress.key.clone());
+        vec![Key::App(ingress.key.clone())]
     }
 
     /// The Ingresses that name the `ConfigMap` `key`.
