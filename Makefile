@@ -8,6 +8,7 @@ CARGO_DENY_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ingress-sso/cargo-deny
 CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
 
 ARGS ?=
+CASES ?= 10000
 
 .PHONY: help
 help: ## List these targets
@@ -19,8 +20,12 @@ demo: control-plane ## Watch it work: a real API server, the controller, an app 
 	@target/debug/demo target/debug/ingress-sso
 
 .PHONY: test
-test: control-plane lint ## Run all checks and all tests
-	cargo test --workspace --no-fail-fast
+test: control-plane lint ## Run all checks and all tests; properties with the same random worlds each time
+	PROPTEST_RNG_SEED=1 cargo test --workspace --no-fail-fast
+
+.PHONY: properties
+properties: ## Look for a world that breaks a property; CASES=10000 new ones
+	PROPTEST_CASES=$(CASES) cargo test --test properties
 
 .PHONY: run
 run: ## Run the controller against the current kubeconfig; ARGS="--outpost NAME=URL ..."

@@ -31,6 +31,7 @@ impl Index {
             kept_hosts: self.hosts_in_route(app, |place| self.is_kept(app, place)),
             open_neighbours: places.iter().flat_map(|place| self.open_neighbours(place)).collect(),
             swallowed_by: places.iter().find_map(|place| self.swallowed_by(app, place)),
+            is_denied: self.denied.contains(app),
             outpost_ingress: self.route_slot(app),
             service: good
                 .map_or(Slot::Vacant, |request| self.service_slot(&service_key(&app.namespace, request))),

@@ -4,7 +4,9 @@ use super::companions;
 use super::decision::{AppView, Decision, Protection, Slot, route_still_used};
 use super::warning::Warning;
 use crate::contract::Keys;
-use crate::facts::{AppFacts, ConfigMapFacts, Identity, IngressFacts, ObjectKey, OutpostPath, ServiceFacts};
+use crate::facts::{
+    AppFacts, ConfigMapFacts, Host, Identity, IngressFacts, ObjectKey, OutpostPath, ServiceFacts,
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use serde::Serialize;
@@ -180,6 +182,9 @@ pub struct AppPlan {
 
 /// The requests that carry out `decision`. With `is_overdue`, a wait has been long enough to be told.
 pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue: bool) -> AppPlan {
+    if let Some(change) = make_room(view, decision, keys) {
+        return AppPlan { stages: vec![vec![change]], ..AppPlan::default() };
+    }
     let plan = match decision {
         Decision::Unprotect => unprotect(view),
         Decision::Protect(protection) => protect(view, protection, keys),
@@ -274,19 +279,35 @@ fn is_protected(view: &AppView<'_>, keys: &Keys) -> bool {
 fn give_up_route(view: &AppView<'_>, is_needed: bool) -> Vec<Change> {
     let Some(route) = view.outpost_ingress.ours() else { return Vec::new() };
     let needed = if is_needed { &view.kept_hosts } else { &view.lent_hosts };
-    if needed.is_empty() {
-        return vec![delete_ingress(route)];
-    }
-    let is_kept = |path: &&OutpostPath| path.host.as_ref().is_some_and(|host| needed.contains(host));
+    keep_only(route, needed).into_iter().collect()
+}
+
+/// Two apps that exchange hosts would wait for each other for ever where an admission webhook tolerates one route for a
+/// host only: the rejected one first gives up the hosts that it is not going to have.
+fn make_room(view: &AppView<'_>, decision: &Decision, keys: &Keys) -> Option<Change> {
+    let route = view.outpost_ingress.ours().filter(|_| view.is_denied)?;
+    let wanted = match decision {
+        Decision::Protect(protection) | Decision::Wait { protection: Some(protection), .. } => {
+            protection.outpost_ingress.as_ref()?
+        }
+        _ => return None,
+    };
+    keep_only(route, &IngressFacts::extract(wanted, keys).ok()?.hosts)
+}
+
+/// The change after which `route` serves those of its hosts that are in `hosts`, and no others.
+fn keep_only(route: &IngressFacts, hosts: &[Host]) -> Option<Change> {
+    let is_kept = |path: &&OutpostPath| path.host.as_ref().is_some_and(|host| hosts.contains(host));
     let paths: Vec<&OutpostPath> = route.outpost_paths.iter().filter(is_kept).collect();
-    if paths.len() == route.outpost_paths.len() {
-        return Vec::new();
+    if paths.is_empty() {
+        return Some(delete_ingress(route));
     }
     let patch = json!({
         "metadata": { "uid": route.identity.uid, "resourceVersion": route.identity.resource_version },
         "spec": { "rules": companions::rules_of(&paths) },
     });
-    vec![Change::Repair(Repair { kind: Kind::Ingress, key: route.key.clone(), patch })]
+    let repair = Change::Repair(Repair { kind: Kind::Ingress, key: route.key.clone(), patch });
+    (paths.len() < route.outpost_paths.len()).then_some(repair)
 }
 
 fn delete_ingress(route: &IngressFacts) -> Change {

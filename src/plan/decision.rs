@@ -77,6 +77,8 @@ pub struct AppView<'a> {
     pub open_neighbours: Vec<(Host, ObjectKey)>,
     /// A regular expression on another Ingress that takes the outpost path: Ingress, host, path.
     pub swallowed_by: Option<(ObjectKey, Option<Host>, String)>,
+    /// Whether an admission webhook rejected the route that the app should have, because of another app's.
+    pub is_denied: bool,
     /// What stands under the name of the app's outpost Ingress.
     pub outpost_ingress: Slot<&'a IngressFacts>,
     /// What stands under the name of the namespace's Service for the outpost.
