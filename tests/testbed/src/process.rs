@@ -14,6 +14,9 @@ use tokio::time::sleep;
 
 use crate::guard::Guard;
 
+/// How long a stopped process may take to stand still.
+const STILL: Duration = Duration::from_secs(10);
+
 /// Lines of a log that an error shows.
 const TAIL: usize = 40;
 
@@ -127,9 +130,16 @@ impl Process {
         }
     }
 
-    /// Stops it (SIGSTOP): its connections stay open, and nothing answers on them.
+    /// Stops it (SIGSTOP): its connections stay open, and nothing answers on them. Returns when all its threads stand
+    /// still, which the signal alone does not wait for.
     pub fn pause(&self) -> Result<()> {
-        self.signal("STOP")
+        self.signal("STOP")?;
+        let start = Instant::now();
+        while !self.stands_still()? {
+            ensure!(start.elapsed() < STILL, self.failure("does not stop"));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Lets it go on after [`Process::pause`] (SIGCONT).
@@ -149,6 +159,21 @@ impl Process {
             bail!("SIG{signal} to {}: {}", self.name, String::from_utf8_lossy(&kill.stderr).trim());
         }
         Ok(())
+    }
+
+    /// Whether none of its threads runs. Linux only: fails where there is no `/proc`.
+    fn stands_still(&self) -> Result<bool> {
+        let tasks = format!("/proc/{}/task", self.pid);
+        for task in std::fs::read_dir(&tasks).with_context(|| format!("list {tasks}"))? {
+            // A thread that has just ended does not run either.
+            let Ok(status) = std::fs::read_to_string(task?.path().join("status")) else { continue };
+            let state =
+                status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or_default().trim();
+            if !state.starts_with(['T', 't', 'Z', 'X']) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Its resident memory in bytes. Linux only: fails where there is no `/proc`, or when it has ended.
