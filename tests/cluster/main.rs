@@ -5,6 +5,7 @@ mod foreign;
 mod lifecycle;
 mod outposts;
 mod refusals;
+mod rendered;
 mod repair;
 mod resilience;
 
