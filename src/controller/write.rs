@@ -239,9 +239,7 @@ impl Writer {
         let what = format!("cannot list the Ingresses of namespace {}", key.namespace);
         let list = self.call(&what, self.api::<Ingress>(key).list(&ListParams::default())).await?;
         let user = list.items.iter().filter_map(|ingress| self.facts(ingress)).find(|facts| match kind {
-            Kind::Service => {
-                facts.outpost_paths.iter().any(|path| path.service.as_deref() == Some(&*key.name))
-            }
+            Kind::Service => facts.routes_outpost_through(&key.name),
             _ => facts.headers.as_deref() == Some(&key.to_string()),
         });
         match user {

@@ -142,6 +142,12 @@ impl AppFacts {
         self.annotation(key).filter(|_| !self.owned.contains(key) || self.shared.contains(key))
     }
 
+    /// Whether annotations that this controller applied stand between visitors and the app; those under `keys` alone do
+    /// not.
+    pub fn is_protected(&self, keys: &Keys) -> bool {
+        self.owned.iter().any(|key| !keys.is_own(key))
+    }
+
     /// Annotations that this controller applied, with their values.
     pub fn owned_annotations(&self) -> BTreeMap<String, String> {
         let owned = |(key, _): &(&String, &String)| self.owned.contains(*key);
@@ -242,6 +248,11 @@ impl IngressFacts {
             Role::OutpostIngress(facts) => Some(facts),
             _ => None,
         }
+    }
+
+    /// Whether it routes outpost paths through the Service `service` of its namespace.
+    pub fn routes_outpost_through(&self, service: &str) -> bool {
+        self.outpost_paths.iter().any(|path| path.service.as_deref() == Some(service))
     }
 
     /// Whether this is a live Ingress that asks for protection, rightly written or not.

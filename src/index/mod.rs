@@ -119,13 +119,7 @@ impl Index {
 
     /// Everything that may need a change: all apps, and all that was ever made for one.
     pub fn all_keys(&self) -> Vec<Key> {
-        let apps = self.ingresses.values().filter_map(|ingress| match &ingress.role {
-            Role::App(_) => Some(Key::App(ingress.key.clone())),
-            Role::OutpostIngress(route) => {
-                Some(Key::App(ObjectKey::new(ingress.key.namespace.clone(), route.app.as_str())))
-            }
-            Role::Bystander => None,
-        });
+        let apps = self.ingresses.values().filter_map(reconciled_app).map(Key::App);
         let services = self.services.values().filter(|service| service.ours);
         let headers = self.headers.values().filter(|headers| headers.ours);
         apps.chain(services.map(|service| Key::Service(service.key.clone())))
@@ -375,8 +369,7 @@ impl Index {
     fn claim_of(&self, app: &ObjectKey) -> Option<Claim> {
         let ingress = self.ingresses.get(app)?;
         let request = self.requests.get(app)?;
-        let keys = &self.settings.keys;
-        let is_protected = ingress.app()?.owned.iter().any(|key| !keys.is_own(key));
+        let is_protected = ingress.app()?.is_protected(&self.settings.keys);
         let own_route = self.own_route(app).filter(|_| is_protected);
         let route_outpost = own_route.and_then(|route| route.outpost_ingress()?.outpost.clone());
         let created = ingress.created;
@@ -411,9 +404,8 @@ impl Index {
         if was_ours && self.services.get(key).is_none_or(|service| service.ours) {
             return keys;
         }
-        let routes = in_namespace(&self.ingresses, &key.namespace).filter(|(_, ingress)| {
-            ingress.outpost_paths.iter().any(|path| path.service.as_deref() == Some(&*key.name))
-        });
+        let routes = in_namespace(&self.ingresses, &key.namespace)
+            .filter(|(_, ingress)| ingress.routes_outpost_through(&key.name));
         let mut apps: HashSet<ObjectKey> =
             routes.flat_map(|(_, route)| self.apps_it_may_block(route)).collect();
         apps.extend(in_namespace(&self.requests, &key.namespace).map(|(app, _)| app.clone()));

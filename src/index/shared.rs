@@ -140,8 +140,7 @@ impl Index {
     /// Whether some Ingress, whoever made it, still routes the outpost path through the Service `key`.
     fn is_route_backend(&self, key: &ObjectKey) -> bool {
         in_namespace(&self.ingresses, &key.namespace)
-            .flat_map(|(_, ingress)| &ingress.outpost_paths)
-            .any(|path| path.service.as_deref() == Some(&*key.name))
+            .any(|(_, ingress)| ingress.routes_outpost_through(&key.name))
     }
 
     fn wanted_service(&self, key: &ObjectKey) -> Option<Service> {
@@ -151,9 +150,7 @@ impl Index {
     /// A refused app may keep its route, and the route needs its Service.
     fn service_of_kept_route(&self, key: &ObjectKey) -> Option<Service> {
         let mut routes = in_namespace(&self.ingresses, &key.namespace).filter_map(|(_, route)| {
-            let leads_here =
-                route.outpost_paths.iter().any(|path| path.service.as_deref() == Some(&*key.name));
-            route.outpost_ingress().filter(|_| leads_here)?.outpost.as_deref()
+            route.outpost_ingress().filter(|_| route.routes_outpost_through(&key.name))?.outpost.as_deref()
         });
         let outpost = self.outposts.resolve(Some(routes.next()?), &self.settings).ok()?;
         let service = companions::service(&key.namespace, &outpost, &self.settings.keys);

@@ -271,7 +271,7 @@ fn unprotect(view: &AppView<'_>) -> AppPlan {
 /// Whether annotations of ours stand between visitors and the app.
 fn is_protected(view: &AppView<'_>, keys: &Keys) -> bool {
     let app = view.ingress.and_then(IngressFacts::app);
-    app.is_some_and(|app| app.owned.iter().any(|key| !keys.is_own(key)))
+    app.is_some_and(|app| app.is_protected(keys))
 }
 
 /// What an app that is not to be protected keeps of its route: where it still needs it, the hosts that nobody else serves,
