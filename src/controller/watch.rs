@@ -25,6 +25,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+/// How often the delay of a failing watch doubles: up to 26 seconds. There are few watches, and while one fails nobody
+/// sees what it would show.
+const MAX_DOUBLINGS: u32 = 8;
+
 /// Puts an object into the index; the answer is what that touches.
 type Observe<K> = fn(&mut Index, &K) -> Vec<Key>;
 
@@ -128,7 +132,7 @@ where
             Err(error) => {
                 report(&watch, &error, failures);
                 // Not kube's own backoff: each new attempt begins with a good event, which would reset it.
-                tokio::time::sleep(backoff(failures)).await;
+                tokio::time::sleep(backoff(failures.min(MAX_DOUBLINGS))).await;
                 failures += 1;
                 continue;
             }
