@@ -1,7 +1,7 @@
 //! The command line, and nothing else. Its doc comments are the text of `--help`.
 #![allow(clippy::doc_markdown, reason = "backticks would show in --help")]
 
-use crate::config::{InvalidSetting, RawSettings, Scope, Settings};
+use crate::config::{InvalidSetting, RawSettings, Scope, Settings, TraefikSettings};
 use crate::contract::DEFAULT_PREFIX;
 use crate::telemetry::LogFormat;
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -45,7 +45,8 @@ pub struct PlanArgs {
     #[arg(long, env = "INGRESS_SSO_DEFAULT_OUTPOST", value_name = "NAME")]
     default_outpost: Option<String>,
 
-    /// Who serves a class, whatever its IngressClass says: nginx; repeatable.
+    /// Who serves a class, whatever its IngressClass says: nginx, traefik-nginx or traefik; repeatable. Say
+    /// nginx=traefik-nginx where Traefik serves the class of an ingress-nginx that is gone.
     #[arg(long = "class", env = "INGRESS_SSO_CLASS", value_delimiter = ',', value_name = "NAME=DIALECT", action = ArgAction::Append)]
     classes: Vec<String>,
 
@@ -57,9 +58,40 @@ pub struct PlanArgs {
     #[arg(long, env = "INGRESS_SSO_NGINX_REJECTS_DOT_SEGMENTS")]
     nginx_rejects_dot_segments: bool,
 
+    /// See [`TraefikArgs`].
+    #[command(flatten)]
+    traefik: TraefikArgs,
+
     /// DNS domain of the cluster.
     #[arg(long, env = "INGRESS_SSO_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
     cluster_domain: String,
+}
+
+/// How Traefik is set up, where that cannot be seen in the cluster.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct TraefikArgs {
+    /// Traefik runs with providers.kubernetesIngress.allowExternalNameServices, so the outpost path can be routed there.
+    #[arg(long, env = "INGRESS_SSO_TRAEFIK_ALLOWS_EXTERNAL_NAME")]
+    traefik_allows_external_name: bool,
+
+    /// Something in front of Traefik ends TLS and overwrites all X-Forwarded-* headers, so the outpost may believe them.
+    /// Where clients can send them past it, they choose as which app they are let in: see the docs.
+    #[arg(long, env = "INGRESS_SSO_TRAEFIK_TRUSTS_FORWARD_HEADERS")]
+    traefik_trusts_forward_headers: bool,
+
+    /// Traefik runs with safeNaming for its Kubernetes providers.
+    #[arg(long, env = "INGRESS_SSO_TRAEFIK_SAFE_NAMING")]
+    traefik_safe_naming: bool,
+}
+
+impl From<TraefikArgs> for TraefikSettings {
+    fn from(args: TraefikArgs) -> Self {
+        Self {
+            allows_external_name: args.traefik_allows_external_name,
+            trusts_forward_headers: args.traefik_trusts_forward_headers,
+            safe_naming: args.traefik_safe_naming,
+        }
+    }
 }
 
 impl PlanArgs {
@@ -72,6 +104,7 @@ impl PlanArgs {
             classes: &self.classes,
             auth_route: &self.auth_route,
             nginx_rejects_dot_segments: self.nginx_rejects_dot_segments,
+            traefik: self.traefik.into(),
             cluster_domain: &self.cluster_domain,
         })
     }

@@ -19,14 +19,26 @@ pub struct Settings {
     /// Outpost of apps that name none.
     pub default_outpost: Option<String>,
     /// Dialects given by `--class`, by class name.
-    #[expect(clippy::zero_sized_map_values, reason = "there is one dialect so far")]
     pub classes: BTreeMap<String, Dialect>,
     /// Route to the outpost for apps that ask for none.
     pub auth_route: AuthRoute,
     /// The admin says that ingress-nginx answers 400 to paths with dot segments.
     pub nginx_rejects_dot_segments: bool,
+    /// How Traefik is set up.
+    pub traefik: TraefikSettings,
     /// DNS domain of the cluster.
     pub cluster_domain: ClusterDomain,
+}
+
+/// What an admin says about Traefik that cannot be seen in the cluster. Traefik's own defaults are the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TraefikSettings {
+    /// `providers.kubernetesIngress.allowExternalNameServices` is on, so that the outpost path can be routed.
+    pub allows_external_name: bool,
+    /// The outpost may believe `X-Forwarded-*` as Traefik got them: something in front of Traefik overwrites them.
+    pub trusts_forward_headers: bool,
+    /// `safeNaming` is on: Middlewares are called `namespace_name`.
+    pub safe_naming: bool,
 }
 
 /// How ingress-nginx reaches the outpost for its auth check.
@@ -193,6 +205,8 @@ pub struct RawSettings<'a> {
     pub auth_route: &'a str,
     /// `--nginx-rejects-dot-segments`
     pub nginx_rejects_dot_segments: bool,
+    /// `--traefik-…`
+    pub traefik: TraefikSettings,
     /// `--cluster-domain`
     pub cluster_domain: &'a str,
 }
@@ -225,6 +239,7 @@ impl Settings {
             classes: without_repetition("--class", classes)?,
             auth_route: parse("--auth-route", raw.auth_route)?,
             nginx_rejects_dot_segments: raw.nginx_rejects_dot_segments,
+            traefik: raw.traefik,
             cluster_domain: parse("--cluster-domain", raw.cluster_domain)?,
         })
     }
@@ -315,6 +330,7 @@ mod tests {
             classes: &[],
             auth_route: "host",
             nginx_rejects_dot_segments: false,
+            traefik: TraefikSettings::default(),
             cluster_domain: "cluster.local",
         }
     }
@@ -365,7 +381,7 @@ mod tests {
             (outposts(&["x=http://localhost:9000"]), "not a fully qualified DNS name"),
             (outposts(&["x=http://svc.ns.svc:9000"]), "write svc.ns.svc.cluster.local"),
             (outposts(&["x=http://a.b", "x=http://c.d"]), r#"--outpost "x": it is given twice"#),
-            (classes("nginx=apache"), "the dialects are nginx"),
+            (classes("nginx=apache"), "the dialects are nginx, traefik-nginx, traefik"),
         ];
         for (raw, expected) in cases {
             let message = Settings::validate(&raw).unwrap_err().to_string();

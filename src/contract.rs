@@ -24,6 +24,23 @@ pub const PART_OF_VALUE: &str = "authentik";
 /// Path below which an authentik outpost serves login, callback, sign-out and the auth check, on every host.
 pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 
+/// Every header by which an outpost tells an app who its visitor is. A data plane replaces or drops those of the client
+/// that are listed to it; any other reaches the app as the client forged it.
+pub const IDENTITY_HEADERS: [&str; 12] = [
+    "X-authentik-username",
+    "X-authentik-groups",
+    "X-authentik-entitlements",
+    "X-authentik-email",
+    "X-authentik-name",
+    "X-authentik-uid",
+    "X-authentik-jwt",
+    "X-authentik-meta-jwks",
+    "X-authentik-meta-outpost",
+    "X-authentik-meta-provider",
+    "X-authentik-meta-app",
+    "X-authentik-meta-version",
+];
+
 /// Annotation of Ingresses that predate `spec.ingressClassName`.
 pub const LEGACY_CLASS: &str = "kubernetes.io/ingress.class";
 
@@ -37,7 +54,13 @@ pub const DISCOVERED_NAME: &str = "goauthentik.io/outpost-name";
 /// Slug of the outpost that runs inside the authentik server itself.
 pub const EMBEDDED_OUTPOST: &str = "authentik-embedded-outpost";
 
-/// Longest name of an Ingress or a ConfigMap: a DNS subdomain.
+/// Annotation by which an Ingress of Traefik's own kind lists the Middlewares of its routers, separated by commas.
+pub const ROUTER_MIDDLEWARES: &str = "traefik.ingress.kubernetes.io/router.middlewares";
+
+/// What follows the name of a Middleware in [`ROUTER_MIDDLEWARES`]: it is a custom resource.
+const MIDDLEWARE_PROVIDER: &str = "@kubernetescrd";
+
+/// Longest name of an Ingress, a ConfigMap or a Middleware: a DNS subdomain.
 pub const MAX_SUBDOMAIN: usize = 253;
 
 /// Longest name of a Service and longest value of a label: a DNS label.
@@ -129,6 +152,44 @@ pub fn headers_name<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -
     format!("authentik-headers-{}", short_hex(&hash.finalize()))
 }
 
+/// Name of the Middleware that asks `outpost` about requests to the apps of `namespace`.
+///
+/// Traefik calls a Middleware by namespace and name joined with a dash, so `shop` and `auth-x` spell the same as
+/// `shop-auth` and `x`. The hash of the two parts keeps any two of ours apart, and tells ours from all others.
+pub fn middleware_name(namespace: &str, outpost: &str) -> String {
+    let hash =
+        short_hex(&Sha256::new().chain_update(namespace).chain_update([0]).chain_update(outpost).finalize());
+    bounded(&format!("{MIDDLEWARE_PREFIX}{outpost}"), &format!("-{hash}"), MAX_SUBDOMAIN)
+}
+
+/// What every [`middleware_name`] begins with.
+const MIDDLEWARE_PREFIX: &str = "authentik-";
+
+/// How [`ROUTER_MIDDLEWARES`] names the Middleware `name` of `namespace`: with a dash between the two, or with an
+/// underscore where Traefik runs with `safeNaming`.
+pub fn middleware_reference(namespace: &str, name: &str, safe_naming: bool) -> String {
+    let separator = if safe_naming { '_' } else { '-' };
+    format!("{namespace}{separator}{name}{MIDDLEWARE_PROVIDER}")
+}
+
+/// Whether Traefik could call a [`middleware_name`] of some namespace by `spelling`.
+pub fn is_spelled_like_a_middleware(spelling: &str) -> bool {
+    spelling.contains(MIDDLEWARE_PREFIX)
+}
+
+/// The name in `reference`, an entry of [`ROUTER_MIDDLEWARES`], if it is a [`middleware_name`] of `namespace`.
+pub fn own_middleware_in<'a>(namespace: &str, reference: &'a str) -> Option<&'a str> {
+    let name = reference.strip_suffix(MIDDLEWARE_PROVIDER)?.strip_prefix(namespace)?;
+    let name = name.strip_prefix(['-', '_'])?;
+    outpost_named_in(namespace, name).map(|_| name)
+}
+
+/// The outpost in `name`, if it is a [`middleware_name`] of `namespace`.
+pub fn outpost_named_in<'a>(namespace: &str, name: &'a str) -> Option<&'a str> {
+    let (outpost, _) = name.strip_prefix(MIDDLEWARE_PREFIX)?.rsplit_once('-')?;
+    (middleware_name(namespace, outpost) == name).then_some(outpost)
+}
+
 /// `base` + `suffix`, with the end of `base` replaced by a hash of it where the whole would exceed `max` bytes.
 ///
 /// All inputs are DNS names, so cutting at a byte cannot split a character.
@@ -171,6 +232,29 @@ mod tests {
         }
         assert_ne!(outpost_ingress_name(&a), outpost_ingress_name(&b));
         assert_ne!(service_name(&a), service_name(&b));
+    }
+
+    #[test]
+    fn middlewares_of_two_namespaces_are_never_called_the_same() {
+        let called =
+            |namespace, outpost| middleware_reference(namespace, &middleware_name(namespace, outpost), false);
+        assert!(called("shop", "x-authentik-y").starts_with("shop-authentik-x-authentik-y-"));
+        assert_ne!(called("shop", "x-authentik-y"), called("shop-authentik-x", "y"));
+    }
+
+    #[test]
+    fn references_to_our_middlewares_are_told_from_all_others() {
+        for outpost in ["proxy-outpost", &"o".repeat(63)] {
+            let name = middleware_name("shop", outpost);
+            for safe_naming in [false, true] {
+                let reference = middleware_reference("shop", &name, safe_naming);
+                assert_eq!(own_middleware_in("shop", &reference), Some(name.as_str()));
+                assert_eq!(own_middleware_in("sho", &reference), None);
+            }
+        }
+        for other in ["", "shop-strip@kubernetescrd", "shop-authentik-proxy@kubernetescrd", "auth@file"] {
+            assert_eq!(own_middleware_in("shop", other), None, "{other}");
+        }
     }
 
     #[test]

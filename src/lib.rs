@@ -7,6 +7,7 @@
 //! ```
 //!
 //! - [`contract`]: every annotation, label and name that users see; [`config`] and [`cli`]: the settings.
+//! - [`middleware`]: the one custom resource that is written, Traefik's.
 //! - [`facts`]: what is remembered of each object. Pure.
 //! - [`plan`]: what should exist, or why not. Pure.
 //! - [`index`]: holds the facts, knows who is affected by a change, gathers what bears on one app.
@@ -20,5 +21,6 @@ pub mod contract;
 pub mod controller;
 pub mod facts;
 pub mod index;
+pub mod middleware;
 pub mod plan;
 pub mod telemetry;

@@ -239,8 +239,7 @@ fn all_plans(index: &Index) -> BTreeMap<Key, String> {
     keys.map(|key| {
         let plan = match &key {
             Key::App(app) => format!("{:#?}", plan_of(index, app, true)),
-            Key::Service(service) => format!("{:#?}", index.plan_service(service)),
-            Key::Headers(headers) => format!("{:#?}", index.plan_headers(headers)),
+            shared => format!("{:#?}", index.plan_shared(shared)),
         };
         (key, plan)
     })

@@ -15,6 +15,8 @@
 mod outcome;
 #[path = "specification/seed.rs"]
 mod seed;
+#[path = "specification/traefik.rs"]
+mod traefik;
 #[path = "specification/validators.rs"]
 mod validators;
 #[path = "specification/world.rs"]
@@ -68,7 +70,7 @@ fn each_rule_is_stated_once_and_each_reason_has_a_case() {
     let cases = all_cases();
     let rules: BTreeSet<_> = cases.iter().map(|case| &case.rule).collect();
     assert_eq!(rules.len(), cases.len(), "two cases state the same rule");
-    assert!(cases.len() >= 190, "only {} cases: some got lost", cases.len());
+    assert!(cases.len() >= 240, "only {} cases: some got lost", cases.len());
     let refusals: BTreeSet<_> = cases.iter().filter_map(Case::refusal).collect();
     assert_eq!(refusals, BTreeSet::from(Refusal::REASONS));
     let warnings: BTreeSet<_> = cases.iter().flat_map(Case::warnings).collect();
@@ -97,6 +99,12 @@ fn all_cases() -> Vec<Case> {
         lost_headers(),
         status(),
         opting_out(),
+        traefik::by_its_own_annotations(),
+        traefik::lists_with_entries_of_others(),
+        traefik::in_place_of_nginx(),
+        traefik::copies_by_migration(),
+        traefik::middlewares_of_others(),
+        traefik::sharing_a_host(),
     ]
     .into_iter()
     .flatten()
@@ -636,7 +644,7 @@ fn classes() -> Vec<Case> {
             waits(["IngressClasses", "list and watch ingressclasses"]),
         )
         .by([]),
-        unsupported("traefik.io/ingress-controller"),
+        unsupported("traefik.io/other-controller"),
         unsupported("haproxy.org/ingress-controller"),
         unsupported("k8s.io/ingress-nginx2"),
         Case::new(
@@ -1462,7 +1470,7 @@ fn status() -> Vec<Case> {
     vec![
         refused_already("an older reason").by(["1. annotate n8n-prd/n8n: Refused"]),
         refused_already(
-            "annotation nginx.ingress.kubernetes.io/canary is \"true\", but ingress-nginx takes a canary's auth from its \
+            "annotation nginx.ingress.kubernetes.io/canary is \"true\", but the ingress controller takes a canary's auth from its \
              main Ingress: put the opt-in on the main Ingress and remove it here",
         )
         .by([]),
@@ -1472,7 +1480,7 @@ fn status() -> Vec<Case> {
             refused("Canary", ["canary"]),
         )
         .by([
-            "1. take sso.djieno.com/status off n8n-prd/n8n",
+            "1. edit n8n-prd/n8n: sso.djieno.com/status away",
             "2. annotate n8n-prd/n8n: Refused",
         ]),
         Case::new(
@@ -1483,14 +1491,14 @@ fn status() -> Vec<Case> {
             )),
             refused("Canary", ["canary"]),
         )
-        .by(["1. take sso.djieno.com/status off n8n-prd/n8n", "2. annotate n8n-prd/n8n: Refused"]),
+        .by(["1. edit n8n-prd/n8n: sso.djieno.com/status away", "2. annotate n8n-prd/n8n: Refused"]),
         Case::new(
             "A message of somebody else's on a protected app is taken back",
             settled_with(|app| app.sso("message", "all is lost")),
             protected(),
         )
         .by([
-            "1. take sso.djieno.com/message off n8n-prd/n8n",
+            "1. edit n8n-prd/n8n: sso.djieno.com/message away",
             "2. annotate n8n-prd/n8n: Protected + auth",
         ]),
         Case::new(
@@ -1502,7 +1510,7 @@ fn status() -> Vec<Case> {
             "1. create Service n8n-prd/authentik-proxy-outpost",
             "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
             "1. create Ingress n8n-prd/n8n-outpost-path",
-            "2. take sso.djieno.com/status off n8n-prd/n8n",
+            "2. edit n8n-prd/n8n: sso.djieno.com/status away",
             "3. annotate n8n-prd/n8n: Protected + auth",
         ]),
         Case::new(
@@ -1568,7 +1576,7 @@ fn opting_out() -> Vec<Case> {
                 .app(seed_route()),
             unprotected_but(
                 "RouteStillUsed",
-                ["nginx.ingress.kubernetes.io/auth-url", "its login route stays until you remove it"],
+                ["nginx.ingress.kubernetes.io/auth-url", "the login stays until you remove it"],
             ),
         )
         .by(["1. annotate n8n-prd/n8n: nothing"]),

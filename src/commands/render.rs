@@ -4,8 +4,11 @@ use super::CommandError;
 use crate::cli::RenderArgs;
 use crate::config::Settings;
 use crate::contract::{MANAGED_BY, MANAGER};
-use crate::facts::{DiscoveredOutpost, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts};
+use crate::facts::{
+    DiscoveredOutpost, IngressClassFacts, IngressFacts, MiddlewareFacts, ObjectKey, ServiceFacts,
+};
 use crate::index::{Index, Source};
+use crate::middleware::Middleware;
 use crate::plan::changes::Companion;
 use crate::plan::{Decision, Protection, decide};
 use k8s_openapi::api::core::v1::Service;
@@ -128,8 +131,10 @@ fn learn<'a>(
 ) -> Result<Document<'a>, String> {
     let kind =
         format!("{} {}", value["apiVersion"].as_str().unwrap_or(""), value["kind"].as_str().unwrap_or(""));
-    let is_namespaced =
-        matches!(kind.as_str(), "networking.k8s.io/v1 Ingress" | "v1 Service" | "v1 ConfigMap");
+    let is_namespaced = matches!(
+        kind.as_str(),
+        "networking.k8s.io/v1 Ingress" | "v1 Service" | "v1 ConfigMap" | "traefik.io/v1alpha1 Middleware"
+    );
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut)
         && let Some(namespace) = namespace.filter(|_| is_namespaced)
     {
@@ -161,6 +166,10 @@ fn learn<'a>(
                 index.observe_outpost(outpost);
             }
             index.observe_service(ServiceFacts::extract(&service, &settings.keys));
+        }
+        "traefik.io/v1alpha1 Middleware" => {
+            let middleware = typed::<Middleware>(&value)?;
+            index.observe_middleware(MiddlewareFacts::extract(&middleware, &settings.keys));
         }
         _ => {}
     }
@@ -256,7 +265,8 @@ impl Output {
         }
         self.companions(&protection);
         let mut app = document.value.clone();
-        for (name, value) in &protection.annotations {
+        let edits = protection.edits.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        for (name, value) in protection.annotations.iter().chain(edits) {
             app["metadata"]["annotations"][name] = json!(value);
         }
         self.value(&app);
@@ -271,6 +281,7 @@ impl Output {
             match &companion {
                 Companion::Service(object) => self.once(&companion, object),
                 Companion::ConfigMap(object) => self.once(&companion, object),
+                Companion::Middleware(object) => self.once(&companion, object),
                 Companion::Ingress(object) => self.once(&companion, object),
             }
         }

@@ -76,13 +76,9 @@ impl Reconciler {
     pub(super) async fn reconcile(&self, key: &Key, failures: u32) -> Outcome {
         match key {
             Key::App(app) => self.reconcile_app(app, failures).await,
-            Key::Service(service) => {
-                self.reconcile_shared(key, self.index.with(|index| index.plan_service(service)), failures)
-                    .await
-            }
-            Key::Headers(headers) => {
-                self.reconcile_shared(key, self.index.with(|index| index.plan_headers(headers)), failures)
-                    .await
+            Key::Service(_) | Key::Headers(_) | Key::Middleware(_) => {
+                let change = self.index.with(|index| index.plan_shared(key));
+                self.reconcile_shared(key, change, failures).await
             }
         }
     }
@@ -148,7 +144,7 @@ impl Reconciler {
         {
             self.look_again_at_taken_names(app);
         }
-        let takes_away = |change: &Change| matches!(change, Change::Annotate(_));
+        let takes_away = |change: &Change| matches!(change, Change::Annotate(_) | Change::Edit(_));
         let is_opt_out = decision == Decision::Unprotect && plan.stages.iter().flatten().any(takes_away);
         Prepared { plan, told, again, is_opt_out }
     }
@@ -299,7 +295,10 @@ fn describe(change: &Change) -> String {
         Change::Create(companion) => format!("create {} {}", companion.kind(), companion.key()),
         Change::Repair(repair) => format!("repair {} {}", repair.kind, repair.key),
         Change::Delete { kind, key, .. } => format!("delete {kind} {key}"),
-        Change::ReclaimStatus { app, .. } => format!("take back the status of Ingress {app}"),
+        Change::Edit(edit) => {
+            let keys: Vec<&str> = edit.annotations.keys().map(String::as_str).collect();
+            format!("edit {} of Ingress {}", keys.join(", "), edit.app)
+        }
         Change::Annotate(annotate) => format!("annotate Ingress {}", annotate.app),
     }
 }

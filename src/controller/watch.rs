@@ -6,9 +6,12 @@ use super::{SharedIndex, brief};
 use crate::config::Scope;
 use crate::contract::{DISCOVERY_SELECTOR, MANAGED_BY, MANAGER};
 use crate::facts::{
-    ConfigMapFacts, DiscoveredOutpost, Identity, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts,
+    ConfigMapFacts, DiscoveredOutpost, Identity, IngressClassFacts, IngressFacts, MiddlewareFacts, ObjectKey,
+    ServiceFacts,
 };
 use crate::index::{Index, Key, Source};
+use crate::middleware::Middleware;
+use crate::plan::Dialect;
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -39,6 +42,8 @@ struct Watch<K> {
     namespace: Option<String>,
     config: Config,
     observe: Observe<K>,
+    /// What it means that the API server does not know the kind; `None` for those that every server knows.
+    missing: Option<fn(&mut Index) -> Vec<Key>>,
     /// How many watches of the same source have yet to deliver their first list.
     outstanding: Arc<AtomicUsize>,
 }
@@ -56,15 +61,19 @@ pub(super) fn start(
     let external = Config::default().fields("spec.type=ExternalName");
     let ours = Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
     let outposts = Config::default().labels(DISCOVERY_SELECTOR);
-    starter.namespaced(&mut tasks, scope, Source::Ingresses, &Config::default(), observe_ingress);
-    starter.namespaced(&mut tasks, scope, Source::Services, &external, observe_service);
-    starter.namespaced(&mut tasks, scope, Source::ConfigMaps, &ours, observe_config_map);
-    starter.namespaced(&mut tasks, outpost_scope, Source::Outposts, &outposts, observe_outpost);
+    let all = Config::default();
+    starter.namespaced(&mut tasks, scope, Source::Ingresses, &all, observe_ingress, None);
+    starter.namespaced(&mut tasks, scope, Source::Services, &external, observe_service, None);
+    starter.namespaced(&mut tasks, scope, Source::ConfigMaps, &ours, observe_config_map, None);
+    starter.namespaced(&mut tasks, outpost_scope, Source::Outposts, &outposts, observe_outpost, None);
+    let missing = Some(Index::miss_middlewares as fn(&mut Index) -> Vec<Key>);
+    starter.namespaced(&mut tasks, scope, Source::Middlewares, &all, observe_middleware, missing);
     let classes = Watch {
         source: Source::Classes,
         namespace: None,
         config: Config::default(),
         observe: observe_class as Observe<IngressClass>,
+        missing: None,
         outstanding: Arc::new(AtomicUsize::new(1)),
     };
     starter.spawn(&mut tasks, Api::all(client.clone()), classes);
@@ -86,6 +95,7 @@ impl Starter<'_> {
         source: Source,
         config: &Config,
         observe: Observe<K>,
+        missing: Option<fn(&mut Index) -> Vec<Key>>,
     ) where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -105,7 +115,8 @@ impl Starter<'_> {
                 Some(name) => Api::namespaced(self.client.clone(), name),
             };
             let outstanding = Arc::clone(&outstanding);
-            self.spawn(tasks, api, Watch { source, namespace, config: config.clone(), observe, outstanding });
+            let config = config.clone();
+            self.spawn(tasks, api, Watch { source, namespace, config, observe, missing, outstanding });
         }
     }
 
@@ -130,7 +141,19 @@ where
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                report(&watch, &error, failures);
+                if let Some(missing) = watch.missing.filter(|_| is_unknown_kind(&error)) {
+                    if !std::mem::replace(&mut is_first_list, true) {
+                        watch.outstanding.fetch_add(1, Ordering::AcqRel);
+                    }
+                    if failures == 0 {
+                        info!(source = ?watch.source, "the API server does not know this kind, looking again now and then");
+                    }
+                    if touched.send(index.with(missing)).is_err() {
+                        return;
+                    }
+                } else {
+                    report(&watch, &error, failures);
+                }
                 // Not kube's own backoff: each new attempt begins with a good event, which would reset it.
                 tokio::time::sleep(backoff(failures.min(MAX_DOUBLINGS))).await;
                 failures += 1;
@@ -174,6 +197,12 @@ where
     }
 }
 
+/// Whether the error says that there is no such kind, for want of a `CustomResourceDefinition`.
+fn is_unknown_kind(error: &Error) -> bool {
+    let (Error::InitialListFailed(error) | Error::WatchStartFailed(error)) = error else { return false };
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
 /// Tells of a failure, and of repeated ones less and less often.
 fn report<K>(watch: &Watch<K>, error: &Error, failures: u32) {
     let error = match error {
@@ -214,7 +243,27 @@ fn observe_config_map(index: &mut Index, config_map: &ConfigMap) -> Vec<Key> {
 }
 
 fn observe_class(index: &mut Index, class: &IngressClass) -> Vec<Key> {
-    index.observe_class(IngressClassFacts::extract(class))
+    let facts = IngressClassFacts::extract(class);
+    let key = facts.key.clone();
+    let before = index.dialect_of(&key);
+    let touched = index.observe_class(facts);
+    let dialect = index.dialect_of(&key).filter(|dialect| before != Some(*dialect));
+    let name = &key.name;
+    match dialect {
+        // The class of an ingress-nginx that is gone is often kept, and served by Traefik.
+        Some(Dialect::Nginx) if !index.settings().classes.contains_key(&**name) => info!(
+            class = %name, dialect = %Dialect::Nginx,
+            "class found; if Traefik serves it, this dialect leaves apps open: then say --class {name}=traefik-nginx"
+        ),
+        Some(dialect) => info!(class = %name, %dialect, "class found"),
+        None => {}
+    }
+    touched
+}
+
+fn observe_middleware(index: &mut Index, middleware: &Middleware) -> Vec<Key> {
+    let settings = Arc::clone(index.settings());
+    index.observe_middleware(MiddlewareFacts::extract(middleware, &settings.keys))
 }
 
 fn observe_outpost(index: &mut Index, service: &Service) -> Vec<Key> {

@@ -3,8 +3,9 @@
 use super::in_flight::InFlight;
 use super::{API_TIMEOUT, SharedIndex, brief};
 use crate::contract::MANAGER;
-use crate::facts::{ConfigMapFacts, Identity, IngressFacts, ObjectKey, OptIn, ServiceFacts};
+use crate::facts::{ConfigMapFacts, Identity, IngressFacts, MiddlewareFacts, ObjectKey, OptIn, ServiceFacts};
 use crate::index::{Key, Source};
+use crate::middleware::Middleware;
 use crate::plan::changes::{Annotate, Change, Companion, Kind, Repair};
 use crate::plan::companions::outpost_ingress_key;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -14,7 +15,7 @@ use kube::core::{NamespaceResourceScope, Status};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::sync::Arc;
 use thiserror::Error;
@@ -80,12 +81,13 @@ impl Writer {
             Change::Create(companion) => self.create(companion).await,
             Change::Repair(repair) => self.repair(repair).await,
             Change::Annotate(annotate) => self.annotate(annotate).await,
-            Change::ReclaimStatus { app, identity, keys } => {
-                let removed: Map<String, Value> = keys.iter().map(|key| (key.clone(), Value::Null)).collect();
+            Change::Edit(edit) => {
                 let metadata = json!({
-                    "uid": identity.uid, "resourceVersion": identity.resource_version, "annotations": removed,
+                    "uid": edit.identity.uid,
+                    "resourceVersion": edit.identity.resource_version,
+                    "annotations": edit.annotations,
                 });
-                self.merge::<Ingress>(Kind::Ingress, app, &json!({ "metadata": metadata })).await
+                self.merge::<Ingress>(Kind::Ingress, &edit.app, &json!({ "metadata": metadata })).await
             }
             Change::Delete { kind: Kind::Ingress, key, identity } => {
                 self.confirm_route_is_unused(key).await?;
@@ -94,16 +96,14 @@ impl Writer {
             Change::Delete { kind, key, identity } => {
                 let lock = self.in_flight.lock(*kind, key);
                 let _guard = lock.lock().await;
-                let due = self.index.with(|index| match kind {
-                    Kind::Service => index.plan_service(key),
-                    _ => index.plan_headers(key),
-                });
+                let due = self.index.with(|index| index.plan_shared(&shared_key(*kind, key)));
                 if due.as_ref() != Some(change) {
                     return Ok(());
                 }
                 self.confirm_shared_is_unused(*kind, key).await?;
                 match kind {
                     Kind::Service => self.delete::<Service>(*kind, key, identity).await,
+                    Kind::Middleware => self.delete::<Middleware>(*kind, key, identity).await,
                     _ => self.delete::<ConfigMap>(*kind, key, identity).await,
                 }
             }
@@ -131,6 +131,7 @@ impl Writer {
             Companion::Ingress(object) => self.post(kind, &key, object.as_ref()).await,
             Companion::Service(object) => self.post(kind, &key, object.as_ref()).await,
             Companion::ConfigMap(object) => self.post(kind, &key, object.as_ref()).await,
+            Companion::Middleware(object) => self.post(kind, &key, object.as_ref()).await,
         }
     }
 
@@ -160,6 +161,7 @@ impl Writer {
             Kind::Ingress => self.merge::<Ingress>(repair.kind, &repair.key, &repair.patch).await,
             Kind::Service => self.merge::<Service>(repair.kind, &repair.key, &repair.patch).await,
             Kind::ConfigMap => self.merge::<ConfigMap>(repair.kind, &repair.key, &repair.patch).await,
+            Kind::Middleware => self.merge::<Middleware>(repair.kind, &repair.key, &repair.patch).await,
         }
     }
 
@@ -172,7 +174,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Server-side apply without force: a value that somebody else set is theirs, and a conflict is an error.
+    /// Server-side apply, as a rule without force: a value that somebody else set is theirs, and a conflict is an error.
     async fn annotate(&self, annotate: &Annotate) -> Result<(), WriteError> {
         let mut metadata = json!({ "name": annotate.app.name.as_ref(), "uid": annotate.uid });
         if let Some(version) = &annotate.resource_version {
@@ -184,7 +186,7 @@ impl Writer {
         let apply = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata });
         let what = format!("cannot annotate Ingress {}", annotate.app);
         let api = self.api::<Ingress>(&annotate.app);
-        let params = PatchParams::apply(MANAGER);
+        let params = PatchParams { force: annotate.force, ..PatchParams::apply(MANAGER) };
         let applied = self.call(&what, api.patch(&annotate.app.name, &params, &Patch::Apply(&apply))).await?;
         self.learn(&applied);
         Ok(())
@@ -226,6 +228,7 @@ impl Writer {
         let is_same = known.is_some_and(|known| known == Identity::of(&found.metadata));
         let is_off = self.facts(&found).is_some_and(|facts| {
             facts.app().is_none_or(|app| app.opt_in == OptIn::Off && app.owned.is_empty())
+                && facts.middlewares.is_empty()
         });
         if is_same || is_off {
             return Ok(());
@@ -240,6 +243,7 @@ impl Writer {
         let list = self.call(&what, self.api::<Ingress>(key).list(&ListParams::default())).await?;
         let user = list.items.iter().filter_map(|ingress| self.facts(ingress)).find(|facts| match kind {
             Kind::Service => facts.routes_outpost_through(&key.name),
+            Kind::Middleware => facts.middlewares.iter().any(|name| **name == *key.name),
             _ => facts.headers.as_deref() == Some(&key.to_string()),
         });
         match user {
@@ -312,10 +316,30 @@ impl Watched for ConfigMap {
     }
 }
 
+impl Watched for Middleware {
+    fn learn(&self, index: &SharedIndex) -> Vec<Key> {
+        index.with(|index| {
+            let facts = MiddlewareFacts::extract(self, &index.settings().keys.clone());
+            index.observe_middleware(facts)
+        })
+    }
+}
+
+/// The key under which a shared companion is planned.
+fn shared_key(kind: Kind, key: &ObjectKey) -> Key {
+    match kind {
+        Kind::Ingress => Key::App(key.clone()),
+        Kind::Service => Key::Service(key.clone()),
+        Kind::ConfigMap => Key::Headers(key.clone()),
+        Kind::Middleware => Key::Middleware(key.clone()),
+    }
+}
+
 fn source(kind: Kind) -> Source {
     match kind {
         Kind::Ingress => Source::Ingresses,
         Kind::Service => Source::Services,
         Kind::ConfigMap => Source::ConfigMaps,
+        Kind::Middleware => Source::Middlewares,
     }
 }

@@ -1,7 +1,9 @@
 //! What is remembered of an Ingress.
 
 use super::{Host, Identity, ObjectKey, is_dns_label, is_dns_subdomain, is_ours};
-use crate::contract::{Keys, LEGACY_CLASS, MANAGER, OUTPOST_PATH, outpost_ingress_name};
+use crate::contract::{
+    Keys, LEGACY_CLASS, MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES, outpost_ingress_name, own_middleware_in,
+};
 use k8s_openapi::api::networking::v1::{Ingress, IngressRule, IngressServiceBackend};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use regex::RegexBuilder;
@@ -66,6 +68,8 @@ pub struct IngressFacts {
     pub swallowing_paths: Box<[(Option<Host>, String)]>,
     /// The `ConfigMap` of request headers that it names, as `namespace/name`.
     pub headers: Option<Box<str>>,
+    /// Names of the Middlewares of this namespace that it names and that only this controller makes.
+    pub middlewares: Box<[Box<str>]>,
     /// What it is to this controller.
     pub role: Role,
 }
@@ -123,6 +127,8 @@ pub struct AppFacts {
     pub owned: BTreeSet<String>,
     /// Those of them that somebody else set to the same value.
     pub shared: BTreeSet<String>,
+    /// Keys of annotations that this controller edited in place, because they hold what others wrote too.
+    pub edited: BTreeSet<String>,
     /// Hosts of rules that are no DNS names. Only files have such; the API server does not.
     pub invalid_hosts: Vec<String>,
     /// Whether some rule has no host, and so holds for all hosts.
@@ -140,12 +146,6 @@ impl AppFacts {
     /// Value of the annotation `key`, unless this controller alone put it there.
     pub fn foreign_annotation(&self, key: &str) -> Option<&str> {
         self.annotation(key).filter(|_| !self.owned.contains(key) || self.shared.contains(key))
-    }
-
-    /// Whether annotations that this controller applied stand between visitors and the app; those under `keys` alone do
-    /// not.
-    pub fn is_protected(&self, keys: &Keys) -> bool {
-        self.owned.iter().any(|key| !keys.is_own(key))
     }
 
     /// Annotations that this controller applied, with their values.
@@ -229,6 +229,7 @@ impl IngressFacts {
             outpost_paths: outpost_paths(ingress),
             swallowing_paths: swallowing.map(|(rule, path, _)| (host_of(rule), path.to_owned())).collect(),
             headers: annotation(&ingress.metadata, PROXY_SET_HEADERS).map(Into::into),
+            middlewares: own_middlewares(&ingress.metadata, &key),
             role: role(ingress, &key, keys),
             key,
         })
@@ -260,6 +261,12 @@ impl IngressFacts {
         !self.deleting && self.app().is_some_and(|app| app.opt_in != OptIn::Off)
     }
 
+    /// Whether annotations of this controller's stand between visitors and the app; those under `keys` alone do not.
+    pub fn is_protected(&self, keys: &Keys) -> bool {
+        let applied = self.app().is_some_and(|app| app.owned.iter().any(|key| !keys.is_own(key)));
+        applied || !self.middlewares.is_empty()
+    }
+
     /// Whether an observed outpost Ingress is as `desired` wants it, all that others added to it left aside.
     pub fn matches(&self, desired: &Self) -> bool {
         self.class == desired.class
@@ -272,18 +279,17 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Role {
     if let Some(companion) = outpost_ingress(ingress, key, keys) {
         return Role::OutpostIngress(Box::new(companion));
     }
-    let (mut owned, mut others) = (BTreeSet::new(), BTreeSet::new());
+    let (mut owned, mut edited, mut others) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for entry in ingress.metadata.managed_fields.iter().flatten() {
-        let is_ours =
-            entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply");
-        if is_ours {
-            owned.extend(managed_annotations(entry));
-        } else {
-            others.extend(managed_annotations(entry));
-        }
+        let keys = match (entry.manager.as_deref(), entry.operation.as_deref()) {
+            (Some(MANAGER), Some("Apply")) => &mut owned,
+            (Some(MANAGER), _) => &mut edited,
+            _ => &mut others,
+        };
+        keys.extend(managed_annotations(entry));
     }
     let opt_in = annotation(&ingress.metadata, &keys.opt_in);
-    if owned.is_empty() && opt_in.is_none() {
+    if owned.is_empty() && opt_in.is_none() && own_middlewares(&ingress.metadata, key).is_empty() {
         return Role::Bystander;
     }
     let spec = ingress.spec.as_ref();
@@ -303,6 +309,7 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Role {
         has_hostless_rule: rules(ingress).any(|rule| rule.host.as_deref().is_none_or(str::is_empty)),
         has_default_backend: spec.is_some_and(|spec| spec.default_backend.is_some()),
         shared: owned.iter().filter(|key| others.contains(*key)).map(|key| (*key).to_owned()).collect(),
+        edited: edited.into_iter().map(str::to_owned).collect(),
         owned: owned.into_iter().map(str::to_owned).collect(),
     }))
 }
@@ -349,6 +356,15 @@ fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
+/// Names of the Middlewares of ours in the list of the Ingress `ingress`.
+fn own_middlewares(metadata: &ObjectMeta, ingress: &ObjectKey) -> Box<[Box<str>]> {
+    let list = annotation(metadata, ROUTER_MIDDLEWARES).unwrap_or_default();
+    list.split(',')
+        .filter_map(|entry| own_middleware_in(&ingress.namespace, entry.trim()))
+        .map(Into::into)
+        .collect()
+}
+
 fn annotations(metadata: &ObjectMeta, keep: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
     let all = metadata.annotations.iter().flatten();
     all.filter(|(key, _)| keep(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
@@ -387,13 +403,16 @@ fn is_outpost_path(path: &str) -> bool {
     path.strip_prefix(OUTPOST_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether ingress-nginx would send part of the outpost path to `path`, read as a regular expression.
+/// Whether ingress-nginx, or Traefik in its place, would send part of the outpost path to `path`, read as a regular
+/// expression.
 ///
 /// One regex path on a host makes nginx match all its paths as `~* "^path"`, longest first, so an expression at
-/// least as long as the outpost path wins where it matches. One that this engine cannot read counts as matching.
+/// least as long as the outpost path wins where it matches. Traefik does the same with the expressions as it quotes them,
+/// where a backslash counts twice. One that this engine cannot read counts as matching.
 fn swallows_outpost_path(path: &str) -> bool {
     const BELOW: [&str; 6] = ["", "/", "/auth/nginx", "/start", "/callback", "/sign_out"];
-    if path.len() < OUTPOST_PATH.len() || is_outpost_path(path) {
+    let quoted_len = path.len() + path.matches(['\\', '"']).count();
+    if quoted_len < OUTPOST_PATH.len() || is_outpost_path(path) {
         return false;
     }
     let regex = RegexBuilder::new(&format!("^{path}")).case_insensitive(true).build();

@@ -5,6 +5,7 @@ mod config_map;
 mod host;
 mod ingress;
 mod ingress_class;
+mod middleware;
 mod service;
 
 pub use config_map::ConfigMapFacts;
@@ -13,6 +14,7 @@ pub use ingress::{
     AppFacts, ClassRef, IngressFacts, NoIngress, OptIn, OutpostIngressFacts, OutpostPath, Owner, Role,
 };
 pub use ingress_class::IngressClassFacts;
+pub use middleware::{MiddlewareFacts, OwnMiddlewareFacts};
 pub use service::{DiscoveredOutpost, NotAnOutpost, ServiceFacts};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -115,7 +117,7 @@ macro_rules! facts {
     )*};
 }
 
-facts!(ConfigMapFacts, DiscoveredOutpost, IngressClassFacts, IngressFacts, ServiceFacts);
+facts!(ConfigMapFacts, DiscoveredOutpost, IngressClassFacts, IngressFacts, MiddlewareFacts, ServiceFacts);
 
 /// The value of the label `key`.
 fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {

@@ -8,14 +8,16 @@ mod shared;
 mod view;
 
 use crate::config::Settings;
-use crate::contract::{MAX_SUBDOMAIN, app_named_in, outpost_ingress_name};
-use crate::facts::{
-    ConfigMapFacts, DiscoveredOutpost, Facts, Host, Identity, IngressClassFacts, IngressFacts, ObjectKey,
-    Role, ServiceFacts,
+use crate::contract::{
+    MAX_SUBDOMAIN, app_named_in, is_spelled_like_a_middleware, outpost_ingress_name, outpost_named_in,
 };
+use crate::facts::{
+    ConfigMapFacts, DiscoveredOutpost, Facts, Host, Identity, IngressClassFacts, IngressFacts,
+    MiddlewareFacts, ObjectKey, Role, ServiceFacts,
+};
+use crate::plan::Dialect;
 use crate::plan::changes::Kind;
-use crate::plan::outpost::Discovered;
-use crate::plan::request::{Classes, Request, Unresolved};
+use crate::plan::request::{Known, MiddlewareKind, Request, Unresolved};
 use claims::{Claim, Claims, Place, Scope, Standing};
 use shared::Away;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -31,6 +33,8 @@ pub enum Key {
     Service(ObjectKey),
     /// A `ConfigMap` of request headers, shared by the apps of a namespace.
     Headers(ObjectKey),
+    /// A Middleware that asks an outpost, shared by the apps of a namespace.
+    Middleware(ObjectKey),
 }
 
 impl fmt::Display for Key {
@@ -39,6 +43,7 @@ impl fmt::Display for Key {
             Self::App(key) => write!(f, "Ingress {key}"),
             Self::Service(key) => write!(f, "Service {key}"),
             Self::Headers(key) => write!(f, "ConfigMap {key}"),
+            Self::Middleware(key) => write!(f, "Middleware {key}"),
         }
     }
 }
@@ -56,12 +61,14 @@ pub enum Source {
     ConfigMaps,
     /// Services that authentik labelled as outposts.
     Outposts,
+    /// Traefik's Middlewares in scope, whoever made them.
+    Middlewares,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Ingresses, Self::Classes, Self::Services, Self::ConfigMaps, Self::Outposts];
+    pub const ALL: [Self; 6] =
+        [Self::Ingresses, Self::Classes, Self::Services, Self::ConfigMaps, Self::Outposts, Self::Middlewares];
 }
 
 /// See the module's documentation.
@@ -71,8 +78,10 @@ pub struct Index {
     ingresses: BTreeMap<ObjectKey, IngressFacts>,
     services: BTreeMap<ObjectKey, ServiceFacts>,
     headers: BTreeMap<ObjectKey, ConfigMapFacts>,
-    classes: Classes,
-    outposts: Discovered,
+    middlewares: BTreeMap<ObjectKey, MiddlewareFacts>,
+    /// Middlewares by what Traefik calls them, which two of different namespaces can have in common.
+    spellings: HashMap<String, BTreeSet<ObjectKey>>,
+    known: Known,
     /// What each opted-in app asks for.
     requests: BTreeMap<ObjectKey, Result<Request, Unresolved>>,
     claims: Claims,
@@ -100,11 +109,26 @@ impl Index {
     pub fn complete(&mut self, source: Source) -> Vec<Key> {
         self.complete.insert(source);
         match source {
-            Source::Classes => self.classes.complete = true,
-            Source::Outposts => self.outposts.complete = true,
+            Source::Classes => self.known.classes.complete = true,
+            Source::Outposts => self.known.outposts.complete = true,
+            Source::Middlewares => self.known.middlewares = MiddlewareKind::Listed,
             _ => return Vec::new(),
         }
         self.resolve_again(|_| true)
+    }
+
+    /// Notes that the API server does not know Middlewares, which is as good as a complete list. The answer is what that may
+    /// change.
+    pub fn miss_middlewares(&mut self) -> Vec<Key> {
+        if self.known.middlewares == MiddlewareKind::Missing {
+            return Vec::new();
+        }
+        self.complete.insert(Source::Middlewares);
+        self.known.middlewares = MiddlewareKind::Missing;
+        let gone: Vec<ObjectKey> = self.middlewares.keys().cloned().collect();
+        let keys: Vec<Key> =
+            gone.iter().flat_map(|key| self.forget(Source::Middlewares, key, None)).collect();
+        keys.into_iter().chain(self.resolve_again(|_| true)).collect()
     }
 
     /// Whether the first list of every source has been delivered.
@@ -122,8 +146,10 @@ impl Index {
         let apps = self.ingresses.values().filter_map(reconciled_app).map(Key::App);
         let services = self.services.values().filter(|service| service.ours);
         let headers = self.headers.values().filter(|headers| headers.ours);
+        let middlewares = self.middlewares.values().filter(|middleware| middleware.is_ours());
         apps.chain(services.map(|service| Key::Service(service.key.clone())))
             .chain(headers.map(|headers| Key::Headers(headers.key.clone())))
+            .chain(middlewares.map(|middleware| Key::Middleware(middleware.key.clone())))
             .collect()
     }
 
@@ -135,10 +161,11 @@ impl Index {
         }
         match source {
             Source::Ingresses => keys(&self.ingresses, namespace),
-            Source::Classes => keys(&self.classes.known, namespace),
+            Source::Classes => keys(&self.known.classes.known, namespace),
             Source::Services => keys(&self.services, namespace),
             Source::ConfigMaps => keys(&self.headers, namespace),
-            Source::Outposts => keys(&self.outposts.services, namespace),
+            Source::Outposts => keys(&self.known.outposts.services, namespace),
+            Source::Middlewares => keys(&self.middlewares, namespace),
         }
     }
 
@@ -148,6 +175,7 @@ impl Index {
             Kind::Ingress => self.ingresses.get(key).map(|ingress| ingress.outpost_ingress().is_some()),
             Kind::Service => self.services.get(key).map(|service| service.ours),
             Kind::ConfigMap => self.headers.get(key).map(|headers| headers.ours),
+            Kind::Middleware => self.middlewares.get(key).map(MiddlewareFacts::is_ours),
         }
     }
 
@@ -193,12 +221,33 @@ impl Index {
     /// Takes in a class.
     pub fn observe_class(&mut self, facts: IngressClassFacts) -> Vec<Key> {
         let key = facts.key.clone();
-        if store(&mut self.classes.known, facts) { self.touched_by_class(&key) } else { Vec::new() }
+        if store(&mut self.known.classes.known, facts) { self.touched_by_class(&key) } else { Vec::new() }
     }
 
     /// Takes in a Service that authentik labelled as an outpost.
     pub fn observe_outpost(&mut self, facts: DiscoveredOutpost) -> Vec<Key> {
-        if store(&mut self.outposts.services, facts) { self.resolve_again(|_| true) } else { Vec::new() }
+        if store(&mut self.known.outposts.services, facts) {
+            self.resolve_again(|_| true)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Takes in a Middleware, whoever made it.
+    pub fn observe_middleware(&mut self, facts: MiddlewareFacts) -> Vec<Key> {
+        let key = facts.key.clone();
+        let was_ours = self.middlewares.get(&key).is_none_or(MiddlewareFacts::is_ours);
+        if !store(&mut self.middlewares, facts) {
+            return Vec::new();
+        }
+        self.spellings.entry(MiddlewareFacts::spelling(&key)).or_default().insert(key.clone());
+        self.touched_by_middleware(&key, was_ours)
+    }
+
+    /// The dialect in which the apps of a class are protected, once that is known.
+    pub fn dialect_of(&self, class: &ObjectKey) -> Option<Dialect> {
+        let given = self.settings.classes.get(&*class.name).copied();
+        given.or_else(|| Dialect::of_class(self.known.classes.known.get(class)?))
     }
 
     /// Takes note that an object is gone. With `gone`, its identity at the end, only if it is that life of the object that
@@ -206,8 +255,8 @@ impl Index {
     pub fn forget(&mut self, source: Source, key: &ObjectKey, gone: Option<&Identity>) -> Vec<Key> {
         match source {
             Source::Ingresses if is_meant(&self.ingresses, key, gone) => self.replace_ingress(key, None),
-            Source::Classes if is_meant(&self.classes.known, key, gone) => {
-                self.classes.known.remove(key);
+            Source::Classes if is_meant(&self.known.classes.known, key, gone) => {
+                self.known.classes.known.remove(key);
                 self.touched_by_class(key)
             }
             Source::Services if is_meant(&self.services, key, gone) => {
@@ -220,9 +269,20 @@ impl Index {
                     .insert(key.clone(), Away { since: gone.and_then(Identity::version), until: None });
                 self.touched_by_headers(key, was_ours)
             }
-            Source::Outposts if is_meant(&self.outposts.services, key, gone) => {
-                self.outposts.services.remove(key);
+            Source::Outposts if is_meant(&self.known.outposts.services, key, gone) => {
+                self.known.outposts.services.remove(key);
                 self.resolve_again(|_| true)
+            }
+            Source::Middlewares if is_meant(&self.middlewares, key, gone) => {
+                let was_ours = self.middlewares.remove(key).is_some_and(|middleware| middleware.is_ours());
+                let spelling = MiddlewareFacts::spelling(key);
+                if let Some(twins) = self.spellings.get_mut(&spelling) {
+                    twins.remove(key);
+                    if twins.is_empty() {
+                        self.spellings.remove(&spelling);
+                    }
+                }
+                self.touched_by_middleware(key, was_ours)
             }
             _ => Vec::new(),
         }
@@ -258,8 +318,11 @@ impl Index {
         if let [Some(before), after] = &headers
             && after.as_ref() != Some(before)
         {
-            keys.extend(headers_key(key, before).map(Key::Headers));
+            keys.extend(named_headers(key, before).map(Key::Headers));
         }
+        let named = both.map(|facts| facts.map(|facts| facts.middlewares.clone()).unwrap_or_default());
+        let dropped = named[0].iter().filter(|name| !named[1].contains(*name));
+        keys.extend(dropped.map(|name| Key::Middleware(ObjectKey::new(key.namespace.clone(), &**name))));
         if let Some(old) = old.as_ref().filter(|old| old.outpost_ingress().is_some()) {
             let services = old.outpost_paths.iter().filter_map(|path| path.service.as_deref());
             keys.extend(services.map(|service| Key::Service(ObjectKey::new(key.namespace.clone(), service))));
@@ -328,7 +391,7 @@ impl Index {
     fn resolve(&mut self, scope: &mut Scope, app: &ObjectKey) -> Vec<Key> {
         let request = self.ingresses.get(app).filter(|ingress| ingress.is_opted_in()).and_then(|ingress| {
             let facts = ingress.app()?;
-            Some(Request::resolve(ingress, facts, &self.settings, &self.classes, &self.outposts))
+            Some(Request::resolve(ingress, facts, &self.settings, &self.known))
         });
         let places = match (self.ingresses.get(app), &request) {
             (Some(ingress), Some(Ok(request))) => {
@@ -365,26 +428,39 @@ impl Index {
     }
 
     /// What `app` claims: the hosts it asks for, unless it cannot have them in any case. A refused app keeps the hosts
-    /// whose route it provides for as long as its annotations need that route.
+    /// whose login it provides for as long as its annotations need that.
     fn claim_of(&self, app: &ObjectKey) -> Option<Claim> {
         let ingress = self.ingresses.get(app)?;
         let request = self.requests.get(app)?;
-        let is_protected = ingress.app()?.is_protected(&self.settings.keys);
-        let own_route = self.own_route(app).filter(|_| is_protected);
-        let route_outpost = own_route.and_then(|route| route.outpost_ingress()?.outpost.clone());
+        let present = self.present_outpost(app).filter(|_| ingress.is_protected(&self.settings.keys));
         let created = ingress.created;
         if let Ok(request) = request
             && !self.is_blocked(app, request)
         {
             let outpost = request.outpost.name.clone();
-            let is_new = route_outpost.as_ref() != Some(&outpost);
+            let is_new = present.as_ref() != Some(&outpost);
             let standing = if is_new { Standing::New } else { Standing::Protected };
             return Some(Claim { standing, created, outpost, places: self.claims.sought_by(app).to_vec() });
         }
-        let route = own_route?;
-        let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref());
-        let places = hosts.map(|host| place(route, host)).collect();
-        Some(Claim { standing: Standing::Frozen, created, outpost: route_outpost?, places })
+        let outpost = present?;
+        let places = match self.own_route(app) {
+            Some(route) => {
+                let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref());
+                hosts.map(|host| place(route, host)).collect()
+            }
+            None => ingress.hosts.iter().map(|host| place(ingress, host)).collect(),
+        };
+        Some(Claim { standing: Standing::Frozen, created, outpost, places })
+    }
+
+    /// The outpost that guards `app` now through a route of its own or through a Middleware.
+    fn present_outpost(&self, app: &ObjectKey) -> Option<String> {
+        let of_route = self.own_route(app).and_then(|route| route.outpost_ingress()?.outpost.clone());
+        let of_middleware = || {
+            let name = self.ingresses.get(app)?.middlewares.first()?;
+            outpost_named_in(&app.namespace, name).map(str::to_owned)
+        };
+        of_route.or_else(of_middleware)
     }
 
     /// Reads anew what those apps ask for whose Ingress passes `filter`.
@@ -423,6 +499,22 @@ impl Index {
         keys
     }
 
+    /// One of ours is repaired by its own key. Any other may have a name that Traefik cannot tell from that of ours.
+    fn touched_by_middleware(&mut self, key: &ObjectKey, was_ours: bool) -> Vec<Key> {
+        let spelling = MiddlewareFacts::spelling(key);
+        if !is_spelled_like_a_middleware(&spelling) {
+            return Vec::new();
+        }
+        let mut keys = vec![Key::Middleware(key.clone())];
+        let is_ours = self.middlewares.get(key).is_none_or(MiddlewareFacts::is_ours);
+        if was_ours && is_ours {
+            return keys;
+        }
+        let apps = self.apps_calling_a_middleware(&spelling);
+        keys.extend(self.resolve_all(Scope::default(), apps));
+        keys
+    }
+
     /// Apps touched since `scope` was begun, and those that provide a route at a touched place.
     fn finish(&self, scope: Scope) -> Vec<ObjectKey> {
         let touched = self.claims.finish(scope);
@@ -458,7 +550,7 @@ fn reconciled_app(ingress: &IngressFacts) -> Option<ObjectKey> {
 }
 
 /// The `ConfigMap` named by an annotation `namespace/name`, if it is in the Ingress's own namespace.
-fn headers_key(ingress: &ObjectKey, name: &str) -> Option<ObjectKey> {
+fn named_headers(ingress: &ObjectKey, name: &str) -> Option<ObjectKey> {
     let (namespace, name) = name.split_once('/')?;
     (namespace == &*ingress.namespace).then(|| ObjectKey::new(namespace, name))
 }

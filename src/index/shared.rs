@@ -1,10 +1,12 @@
 //! What the apps of a namespace share: made with the first user, removed with the last.
 
-use super::{Index, Key, Source, headers_key, in_namespace};
-use crate::facts::{ConfigMapFacts, Facts, Identity, IngressFacts, ObjectKey, ServiceFacts};
-use crate::plan::changes::{Change, Kind, delete_shared, headers_change, service_change};
+use super::{Index, Key, Source, in_namespace, named_headers};
+use crate::contract::outpost_named_in;
+use crate::facts::{ConfigMapFacts, Facts, Identity, IngressFacts, MiddlewareFacts, ObjectKey, ServiceFacts};
+use crate::middleware::Middleware;
+use crate::plan::changes::{Change, Kind, delete_shared, headers_change, middleware_change, service_change};
 use crate::plan::request::Request;
-use crate::plan::{Slot, companions};
+use crate::plan::{Dialect, Slot, companions};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,51 +30,65 @@ impl Away {
 
 /// The shared companions that an app with this request uses.
 pub(super) fn keys_of_request(namespace: &Arc<str>, request: &Request) -> Vec<Key> {
-    vec![Key::Service(service_key(namespace, request)), Key::Headers(request_headers_key(namespace, request))]
+    let headers = headers_key(namespace, request).map(Key::Headers);
+    let middleware = middleware_key(namespace, request).map(Key::Middleware);
+    [Some(Key::Service(service_key(namespace, request))), headers, middleware].into_iter().flatten().collect()
 }
 
 pub(super) fn service_key(namespace: &Arc<str>, request: &Request) -> ObjectKey {
     companions::service_key(namespace, &request.outpost.name)
 }
 
-pub(super) fn request_headers_key(namespace: &Arc<str>, request: &Request) -> ObjectKey {
-    companions::headers_key(namespace, &request.dialect.request_headers(request.auth_route))
+/// `None` where the data plane takes no headers from a `ConfigMap`.
+pub(super) fn headers_key(namespace: &Arc<str>, request: &Request) -> Option<ObjectKey> {
+    let headers = request.headers();
+    (!headers.is_empty()).then(|| companions::headers_key(namespace, &headers))
+}
+
+/// `None` where the data plane asks without a Middleware.
+pub(super) fn middleware_key(namespace: &Arc<str>, request: &Request) -> Option<ObjectKey> {
+    request.has_middleware().then(|| companions::middleware_key(namespace, &request.outpost.name))
 }
 
 impl Index {
-    /// The change that is due to the Service `key`.
-    pub fn plan_service(&self, key: &ObjectKey) -> Option<Change> {
-        let slot = self.service_slot(key);
-        match (self.wanted_service(key), slot) {
-            (Some(wanted), slot) => service_change(slot, &wanted, &self.settings.keys),
-            (None, Slot::Ours(found)) if self.is_complete() && !self.is_route_backend(key) => {
-                Some(delete_shared(Kind::Service, key, &found.identity))
-            }
-            _ => None,
+    /// The change that is due to the shared companion `key`.
+    pub fn plan_shared(&self, key: &Key) -> Option<Change> {
+        let keys = &self.settings.keys;
+        match key {
+            Key::App(_) => None,
+            Key::Service(key) => match (self.wanted_service(key), self.service_slot(key)) {
+                (Some(wanted), slot) => service_change(slot, &wanted, keys),
+                (None, slot) => self.deletion(Kind::Service, slot, || self.is_route_backend(key)),
+            },
+            Key::Headers(key) => match (self.wanted_headers(key), self.headers_slot(key)) {
+                (Some(wanted), slot) => headers_change(slot, &wanted),
+                (None, slot) => self.deletion(Kind::ConfigMap, slot, || self.naming(key).next().is_some()),
+            },
+            Key::Middleware(key) => match (self.wanted_middleware(key), self.middleware_slot(key)) {
+                (Some(wanted), slot) => middleware_change(slot, &wanted, keys),
+                (None, slot) => self.deletion(Kind::Middleware, slot, || self.calling(key).next().is_some()),
+            },
         }
     }
 
-    /// The change that is due to the `ConfigMap` of headers `key`.
-    pub fn plan_headers(&self, key: &ObjectKey) -> Option<Change> {
-        let slot = self.headers_slot(key);
-        match (self.wanted_headers(key), slot) {
-            (Some(wanted), slot) => headers_change(slot, &wanted),
-            (None, Slot::Ours(found)) if self.is_complete() && !self.is_named_by_an_ingress(key) => {
-                Some(delete_shared(Kind::ConfigMap, key, &found.identity))
-            }
-            _ => None,
-        }
+    /// The deletion of a shared companion of ours that no app asks for, unless something still uses it.
+    fn deletion<T: Facts>(
+        &self,
+        kind: Kind,
+        slot: Slot<&T>,
+        is_used: impl FnOnce() -> bool,
+    ) -> Option<Change> {
+        let found = slot.ours().filter(|_| self.is_complete() && !is_used())?;
+        Some(delete_shared(kind, found.key(), found.identity()))
     }
 
     /// The apps that need the shared companion `key`.
     pub fn users(&self, key: &Key) -> Vec<Key> {
-        let (object, needs): (_, fn(&Arc<str>, &Request) -> ObjectKey) = match key {
-            Key::App(_) => return Vec::new(),
-            Key::Service(service) => (service, service_key),
-            Key::Headers(headers) => (headers, request_headers_key),
+        let (Key::Service(object) | Key::Headers(object) | Key::Middleware(object)) = key else {
+            return Vec::new();
         };
-        let users =
-            self.requests_in(object).filter(|(_, request)| needs(&object.namespace, request) == *object);
+        let users = self.requests_in(object);
+        let users = users.filter(|(_, request)| keys_of_request(&object.namespace, request).contains(key));
         users.map(|(app, _)| Key::App(app.clone())).collect()
     }
 
@@ -84,21 +100,37 @@ impl Index {
         slot(&self.headers, key, |headers| headers.ours)
     }
 
+    pub(super) fn middleware_slot(&self, key: &ObjectKey) -> Slot<&'_ MiddlewareFacts> {
+        slot(&self.middlewares, key, MiddlewareFacts::is_ours)
+    }
+
+    /// Another Middleware that Traefik cannot tell from `key`.
+    pub(super) fn twin_of(&self, key: &ObjectKey) -> Option<&ObjectKey> {
+        let spelled = self.spellings.get(&MiddlewareFacts::spelling(key))?;
+        spelled.iter().find(|other| *other != key).filter(|_| !self.settings.traefik.safe_naming)
+    }
+
+    /// The apps that need a Middleware which Traefik calls `spelling`.
+    pub(super) fn apps_calling_a_middleware(&self, spelling: &str) -> Vec<ObjectKey> {
+        let requests = self.requests.iter().filter_map(|(app, request)| Some((app, request.as_ref().ok()?)));
+        let calls = |app: &ObjectKey, request: &Request| {
+            let key = middleware_key(&app.namespace, request);
+            key.is_some_and(|key| MiddlewareFacts::spelling(&key) == spelling)
+        };
+        requests.filter(|(app, request)| calls(app, request)).map(|(app, _)| app.clone()).collect()
+    }
+
     /// The shared companions of `app` that stand there and are not ours.
     pub fn foreign_companions(&self, app: &ObjectKey) -> Vec<(Source, ObjectKey)> {
         let Some(Ok(request)) = self.requests.get(app) else {
             return Vec::new();
         };
-        let (service, headers) =
-            (service_key(&app.namespace, request), request_headers_key(&app.namespace, request));
-        let mut found = Vec::new();
-        if matches!(self.service_slot(&service), Slot::Foreign(_)) {
-            found.push((Source::Services, service));
-        }
-        if matches!(self.headers_slot(&headers), Slot::Foreign(_)) {
-            found.push((Source::ConfigMaps, headers));
-        }
-        found
+        let service = Some(service_key(&app.namespace, request));
+        let service = service.filter(|key| matches!(self.service_slot(key), Slot::Foreign(_)));
+        let headers = headers_key(&app.namespace, request);
+        let headers = headers.filter(|key| matches!(self.headers_slot(key), Slot::Foreign(_)));
+        let service = service.map(|key| (Source::Services, key));
+        service.into_iter().chain(headers.map(|key| (Source::ConfigMaps, key))).collect()
     }
 
     /// The apps that ingress-nginx may have read while the `ConfigMap` was away, now that it is back in `version`.
@@ -115,7 +147,7 @@ impl Index {
     /// Whether `ingress` changed while the `ConfigMap` that it names was away, which may be seen after both its loss and
     /// its return: two watches keep no order.
     pub(super) fn notice_missed_headers(&mut self, ingress: &IngressFacts) -> Vec<Key> {
-        let named = ingress.headers.as_deref().and_then(|name| headers_key(&ingress.key, name));
+        let named = ingress.headers.as_deref().and_then(|name| named_headers(&ingress.key, name));
         let away = named.and_then(|key| self.headers_away.get(&key)).filter(|away| away.until.is_some());
         if !away.is_some_and(|away| away.covers(&ingress.identity)) {
             return Vec::new();
@@ -128,13 +160,17 @@ impl Index {
     fn naming<'a>(&'a self, key: &'a ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a Identity)> {
         let ingresses = in_namespace(&self.ingresses, &key.namespace);
         let names = move |ingress: &IngressFacts| {
-            ingress.headers.as_deref().and_then(|name| headers_key(&ingress.key, name)).as_ref() == Some(key)
+            ingress.headers.as_deref().and_then(|name| named_headers(&ingress.key, name)).as_ref()
+                == Some(key)
         };
         ingresses.filter(move |(_, ingress)| names(ingress)).map(|(app, ingress)| (app, &ingress.identity))
     }
 
-    fn is_named_by_an_ingress(&self, key: &ObjectKey) -> bool {
-        self.naming(key).next().is_some()
+    /// The Ingresses that name the Middleware `key` of their namespace.
+    fn calling<'a>(&'a self, key: &'a ObjectKey) -> impl Iterator<Item = &'a ObjectKey> {
+        let ingresses = in_namespace(&self.ingresses, &key.namespace);
+        let calls = |ingress: &IngressFacts| ingress.middlewares.iter().any(|name| **name == *key.name);
+        ingresses.filter(move |(_, ingress)| calls(ingress)).map(|(app, _)| app)
     }
 
     /// Whether some Ingress, whoever made it, still routes the outpost path through the Service `key`.
@@ -152,7 +188,7 @@ impl Index {
         let mut routes = in_namespace(&self.ingresses, &key.namespace).filter_map(|(_, route)| {
             route.outpost_ingress().filter(|_| route.routes_outpost_through(&key.name))?.outpost.as_deref()
         });
-        let outpost = self.outposts.resolve(Some(routes.next()?), &self.settings).ok()?;
+        let outpost = self.known.outposts.resolve(Some(routes.next()?), &self.settings).ok()?;
         let service = companions::service(&key.namespace, &outpost, &self.settings.keys);
         (ObjectKey::of(&service.metadata) == *key).then_some(service)
     }
@@ -160,7 +196,7 @@ impl Index {
     fn service_of_request(&self, key: &ObjectKey) -> Option<Service> {
         let mut requests = self.requests_in(key);
         let (_, request) = requests.find(|(app, request)| {
-            service_key(&key.namespace, request) == *key && self.provides_route(app)
+            request.has_route && service_key(&key.namespace, request) == *key && self.provides_route(app)
         })?;
         Some(companions::service(&key.namespace, &request.outpost, &self.settings.keys))
     }
@@ -168,8 +204,24 @@ impl Index {
     fn wanted_headers(&self, key: &ObjectKey) -> Option<ConfigMap> {
         let mut requests = self.requests_in(key);
         let (_, request) =
-            requests.find(|(_, request)| request_headers_key(&key.namespace, request) == *key)?;
-        Some(companions::headers(&key.namespace, request.dialect, request.auth_route, &self.settings.keys))
+            requests.find(|(_, request)| headers_key(&key.namespace, request).as_ref() == Some(key))?;
+        companions::headers(&key.namespace, request, &self.settings.keys)
+    }
+
+    /// A refused app that is protected needs its Middleware as much as one that asks for it: without, nobody gets in.
+    fn wanted_middleware(&self, key: &ObjectKey) -> Option<Middleware> {
+        let mut requests = self.requests_in(key);
+        let asked = requests
+            .find(|(_, request)| middleware_key(&key.namespace, request).as_ref() == Some(key))
+            .map(|(_, request)| request.outpost.clone());
+        let kept = || {
+            let mut calling = self.calling(key);
+            calling.find(|app| self.requests.get(*app).is_some_and(Result::is_err))?;
+            let outpost = outpost_named_in(&key.namespace, &key.name)?;
+            self.known.outposts.resolve(Some(outpost), &self.settings).ok()
+        };
+        let outpost = asked.or_else(kept)?;
+        companions::middleware(&key.namespace, Dialect::Traefik, &outpost, &self.settings)
     }
 
     fn requests_in<'a>(&'a self, key: &'a ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a Request)> {

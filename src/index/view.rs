@@ -1,9 +1,9 @@
 //! Everything that bears on one app, gathered for the plan.
 
 use super::claims::{Entry, Place};
-use super::shared::{request_headers_key, service_key};
+use super::shared::{headers_key, middleware_key, service_key};
 use super::{Index, place};
-use crate::facts::{Host, IngressFacts, ObjectKey};
+use crate::facts::{Host, IngressFacts, MiddlewareFacts, ObjectKey};
 use crate::plan::decision::describe_backend;
 use crate::plan::request::Request;
 use crate::plan::{AppView, HostHolder, Slot, companions};
@@ -19,6 +19,8 @@ impl Index {
         let good = request.and_then(|request| request.as_ref().ok());
         let places = self.claims.sought_by(app);
         let conflict = self.claims.conflict(app);
+        let headers = good.and_then(|request| headers_key(&app.namespace, request));
+        let middleware = good.and_then(|request| middleware_key(&app.namespace, request));
         AppView {
             ingress,
             request,
@@ -30,15 +32,15 @@ impl Index {
             lent_hosts: self.hosts_in_route(app, |place| self.is_lent(app, place)),
             kept_hosts: self.hosts_in_route(app, |place| self.is_kept(app, place)),
             open_neighbours: places.iter().flat_map(|place| self.open_neighbours(place)).collect(),
-            swallowed_by: places.iter().find_map(|place| self.swallowed_by(app, place)),
+            swallowed_by: good.and_then(|request| self.swallowed_anywhere(app, request)),
             is_denied: self.denied.contains(app),
             outpost_ingress: self.route_slot(app),
             service: good
                 .map_or(Slot::Vacant, |request| self.service_slot(&service_key(&app.namespace, request))),
-            headers: good.map_or(Slot::Vacant, |request| {
-                self.headers_slot(&request_headers_key(&app.namespace, request))
-            }),
+            headers: headers.map_or(Slot::Vacant, |key| self.headers_slot(&key)),
             headers_were_missed: self.missed_headers.contains(app),
+            middleware_twin: middleware.as_ref().and_then(|key| self.twin_of(key)).cloned(),
+            middleware: middleware.map_or(Slot::Vacant, |key| self.middleware_slot(&key)),
         }
     }
 
@@ -125,7 +127,7 @@ impl Index {
             ));
         }
         let host = external.unwrap_or_else(|| self.settings.cluster_domain.service_host(namespace, service));
-        self.outposts.at_host(&host, &self.settings).ok_or_else(|| describe_backend(Some(service)))
+        self.known.outposts.at_host(&host, &self.settings).ok_or_else(|| describe_backend(Some(service)))
     }
 
     /// Those hosts in the route of `app` that pass `filter`.
@@ -156,22 +158,44 @@ impl Index {
                 self.claims.entry(place).and_then(|entry| self.foreign_route(app, entry, place, false));
             matches!(foreign, Some(HostHolder::Foreign { leads_to, .. }) if leads_to.as_ref() != Ok(&request.outpost.name))
         };
-        let (service, headers) =
-            (service_key(&app.namespace, request), request_headers_key(&app.namespace, request));
-        let data = request.dialect.request_headers(request.auth_route);
-        matches!(self.route_slot(app), Slot::Foreign(_))
-            || matches!(self.service_slot(&service), Slot::Foreign(found) if !found.leads_to(&request.outpost.address.host))
-            || matches!(self.headers_slot(&headers), Slot::Foreign(found) if found.data != data)
-            || self
-                .claims
-                .sought_by(app)
-                .iter()
-                .any(|place| is_astray(place) || self.swallowed_by(app, place).is_some())
+        let places = self.claims.sought_by(app);
+        matches!(self.route_slot(app), Slot::Foreign(_)) && request.has_route
+            || self.has_taken_name(app, request)
+            || places.iter().any(is_astray)
+            || self.swallowed_anywhere(app, request).is_some()
+    }
+
+    /// Whether something of somebody else's stands under the name of a shared companion and will not do.
+    fn has_taken_name(&self, app: &ObjectKey, request: &Request) -> bool {
+        let namespace = &app.namespace;
+        let service = self.service_slot(&service_key(namespace, request));
+        let headers = headers_key(namespace, request).map(|key| self.headers_slot(&key));
+        let middleware = middleware_key(namespace, request);
+        let slot = middleware.as_ref().map(|key| self.middleware_slot(key));
+        let does_the_same = |found: &MiddlewareFacts| {
+            let wanted = companions::middleware(namespace, request.dialect, &request.outpost, &self.settings);
+            wanted.is_some_and(|wanted| {
+                found.does_the_same_as(&MiddlewareFacts::extract(&wanted, &self.settings.keys))
+            })
+        };
+        matches!(service, Slot::Foreign(found) if request.has_route && !found.leads_to(&request.outpost.address.host))
+            || matches!(headers, Some(Slot::Foreign(found)) if found.data != request.headers())
+            || matches!(slot, Some(Slot::Foreign(found)) if !does_the_same(found))
+            || middleware.is_some_and(|key| self.twin_of(&key).is_some())
     }
 
     fn open_neighbours(&self, place: &Place) -> Vec<(Host, ObjectKey)> {
         let bystanders = self.claims.entry(place).into_iter().flat_map(|entry| &entry.bystanders);
         bystanders.take(MAX_NEIGHBOURS).map(|ingress| (place.host.clone(), ingress.clone())).collect()
+    }
+
+    fn swallowed_anywhere(
+        &self,
+        app: &ObjectKey,
+        request: &Request,
+    ) -> Option<(ObjectKey, Option<Host>, String)> {
+        let places = self.claims.sought_by(app).iter().filter(|_| request.fears_long_regex());
+        places.into_iter().find_map(|place| self.swallowed_by(app, place))
     }
 
     fn swallowed_by(&self, app: &ObjectKey, place: &Place) -> Option<(ObjectKey, Option<Host>, String)> {

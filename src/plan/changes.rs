@@ -1,12 +1,15 @@
 //! The desired against the observed: an ordered list of API requests, empty where all is as it should be.
 
 use super::companions;
-use super::decision::{AppView, Decision, Protection, Slot, route_still_used};
+use super::decision::{AppView, Decision, Protection, Slot, outpost_still_used};
+use super::traefik;
 use super::warning::Warning;
-use crate::contract::Keys;
+use crate::contract::{Keys, ROUTER_MIDDLEWARES};
 use crate::facts::{
-    AppFacts, ConfigMapFacts, Host, Identity, IngressFacts, ObjectKey, OutpostPath, ServiceFacts,
+    AppFacts, ConfigMapFacts, Host, Identity, IngressFacts, MiddlewareFacts, ObjectKey, OutpostPath,
+    ServiceFacts,
 };
+use crate::middleware::Middleware;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use serde::Serialize;
@@ -31,17 +34,23 @@ pub enum Change {
         /// The life and version to delete, and no other.
         identity: Identity,
     },
-    /// Take away status annotations that somebody else wrote: only the controller may say `Protected`.
-    ReclaimStatus {
-        /// The app's Ingress.
-        app: ObjectKey,
-        /// Its uid and version.
-        identity: Identity,
-        /// Keys of the annotations.
-        keys: Vec<String>,
-    },
+    /// Change single annotations of the app's Ingress, whoever wrote them, in exactly the version that was seen. For status
+    /// annotations that somebody else wrote, since only the controller may say `Protected`, and for lists in which others
+    /// have entries too.
+    Edit(Edit),
     /// Apply this set of annotations to the app's Ingress as ours; what was ours and is not in it goes.
     Annotate(Annotate),
+}
+
+/// See [`Change::Edit`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edit {
+    /// The app's Ingress.
+    pub app: ObjectKey,
+    /// Its uid and version.
+    pub identity: Identity,
+    /// The annotations with their new values; `None` takes one away.
+    pub annotations: BTreeMap<String, Option<String>>,
 }
 
 /// See [`Change::Annotate`].
@@ -51,8 +60,10 @@ pub struct Annotate {
     pub app: ObjectKey,
     /// Its uid, so that applying to a deleted Ingress fails instead of making a new one.
     pub uid: String,
-    /// The only version to change, where the request takes protection away.
+    /// The only version to change, where the request takes something away: protection, or annotations from others.
     pub resource_version: Option<String>,
+    /// Whether to take over annotations that others set. Only for copies of what this controller itself wrote.
+    pub force: bool,
     /// All annotations that are to be ours.
     pub annotations: BTreeMap<String, String>,
 }
@@ -66,6 +77,8 @@ pub enum Companion {
     Service(Box<Service>),
     /// Request headers of the auth check.
     ConfigMap(Box<ConfigMap>),
+    /// What asks the outpost.
+    Middleware(Box<Middleware>),
 }
 
 impl Companion {
@@ -75,6 +88,7 @@ impl Companion {
             Self::Ingress(object) => ObjectKey::of(&object.metadata),
             Self::Service(object) => ObjectKey::of(&object.metadata),
             Self::ConfigMap(object) => ObjectKey::of(&object.metadata),
+            Self::Middleware(object) => ObjectKey::of(&object.metadata),
         }
     }
 
@@ -84,6 +98,7 @@ impl Companion {
             Self::Ingress(_) => Kind::Ingress,
             Self::Service(_) => Kind::Service,
             Self::ConfigMap(_) => Kind::ConfigMap,
+            Self::Middleware(_) => Kind::Middleware,
         }
     }
 }
@@ -97,6 +112,8 @@ pub enum Kind {
     Service,
     /// `v1` `ConfigMap`.
     ConfigMap,
+    /// `traefik.io/v1alpha1` Middleware.
+    Middleware,
 }
 
 impl fmt::Display for Kind {
@@ -105,6 +122,7 @@ impl fmt::Display for Kind {
             Self::Ingress => "Ingress",
             Self::Service => "Service",
             Self::ConfigMap => "ConfigMap",
+            Self::Middleware => "Middleware",
         })
     }
 }
@@ -191,8 +209,8 @@ pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue
         Decision::Refuse(refusal) => {
             let status = Status::unprotected(State::Refused, refusal.reason(), refusal.to_string());
             let mut plan = keep_with_status(view, keys, status);
-            plan.stages
-                .push(give_up_route(view, is_protected(view, keys) || route_still_used(view).is_some()));
+            let is_protected = view.ingress.is_some_and(|ingress| ingress.is_protected(keys));
+            plan.stages.push(give_up_route(view, is_protected || outpost_still_used(view).is_some()));
             plan
         }
         Decision::Wait { waiting, protection } => {
@@ -215,7 +233,11 @@ pub fn keep_with_status(view: &AppView<'_>, keys: &Keys, status: Status) -> AppP
     };
     let mut annotations = app.owned_annotations();
     set_status(&mut annotations, keys, &status);
-    AppPlan { stages: annotate(ingress, app, annotations, keys), status: Some(status), warnings: Vec::new() }
+    AppPlan {
+        stages: annotate(ingress, app, annotations, &[], keys),
+        status: Some(status),
+        warnings: Vec::new(),
+    }
 }
 
 /// Companions first, then the annotations: an auth check whose route is missing is an outage, and on the route
@@ -229,7 +251,8 @@ fn protect(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> AppPlan 
     set_status(&mut annotations, keys, &status);
 
     let mut stages = vec![companions(view, protection, keys)];
-    stages.extend(annotate(ingress, app, annotations, keys));
+    stages.push(edit(ingress, protection.edits.clone()));
+    stages.extend(annotate(ingress, app, annotations, &protection.copied, keys));
     stages.push(delete_route_of_others(view, protection));
     AppPlan { stages, status: Some(status), warnings: protection.warnings.clone() }
 }
@@ -237,9 +260,11 @@ fn protect(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> AppPlan 
 fn companions(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> Vec<Change> {
     let service = protection.service.as_ref().and_then(|wanted| service_change(view.service, wanted, keys));
     let headers = protection.headers.as_ref().and_then(|wanted| headers_change(view.headers, wanted));
+    let middleware = protection.middleware.as_ref();
+    let middleware = middleware.and_then(|wanted| middleware_change(view.middleware, wanted, keys));
     let route = protection.outpost_ingress.as_ref();
     let route = route.and_then(|wanted| ingress_change(view.outpost_ingress, wanted, keys));
-    [service, headers, route].into_iter().flatten().collect()
+    [service, headers, middleware, route].into_iter().flatten().collect()
 }
 
 /// The route of an app all of whose hosts others have claimed, unless they still rely on it.
@@ -252,26 +277,44 @@ fn delete_route_of_others(view: &AppView<'_>, protection: &Protection) -> Vec<Ch
 /// The annotations first, then the route; what is shared follows when its last user is gone.
 fn unprotect(view: &AppView<'_>) -> AppPlan {
     let mut plan = AppPlan::default();
-    if let Some((ingress, app)) = view.ingress.and_then(|ingress| Some((ingress, ingress.app()?)))
-        && !app.owned.is_empty()
-    {
-        plan.stages.push(vec![Change::Annotate(Annotate {
-            app: ingress.key.clone(),
-            uid: ingress.identity.uid.clone(),
-            resource_version: Some(ingress.identity.resource_version.clone()),
-            annotations: BTreeMap::new(),
-        })]);
+    if let Some((ingress, app)) = view.ingress.and_then(|ingress| Some((ingress, ingress.app()?))) {
+        plan.stages.push(take_out_annotations(ingress, app));
     }
-    let still_used = route_still_used(view).filter(|_| !view.kept_hosts.is_empty());
+    let still_used =
+        outpost_still_used(view).filter(|key| !view.kept_hosts.is_empty() || *key == ROUTER_MIDDLEWARES);
     plan.warnings.extend(still_used.map(|key| Warning::RouteStillUsed { key: key.to_owned() }));
     plan.stages.push(give_up_route(view, still_used.is_some()));
     plan
 }
 
-/// Whether annotations of ours stand between visitors and the app.
-fn is_protected(view: &AppView<'_>, keys: &Keys) -> bool {
-    let app = view.ingress.and_then(IngressFacts::app);
-    app.is_some_and(|app| app.is_protected(keys))
+/// The request after which nothing of ours is on the app's Ingress: what we applied goes with our claim to it, and of a list
+/// that we edited only our entry.
+fn take_out_annotations(ingress: &IngressFacts, app: &AppFacts) -> Vec<Change> {
+    let edits = traefik::without_ours(ingress, app);
+    if !edits.is_empty() {
+        let applied = app.owned.iter().map(|key| (key.clone(), None));
+        return edit(ingress, applied.chain(edits));
+    }
+    if app.owned.is_empty() {
+        return Vec::new();
+    }
+    vec![Change::Annotate(Annotate {
+        app: ingress.key.clone(),
+        uid: ingress.identity.uid.clone(),
+        resource_version: Some(ingress.identity.resource_version.clone()),
+        force: false,
+        annotations: BTreeMap::new(),
+    })]
+}
+
+/// The request that gives `annotations` these values, if there are any.
+fn edit(
+    ingress: &IngressFacts,
+    annotations: impl IntoIterator<Item = (String, Option<String>)>,
+) -> Vec<Change> {
+    let annotations: BTreeMap<_, _> = annotations.into_iter().collect();
+    let (app, identity) = (ingress.key.clone(), ingress.identity.clone());
+    if annotations.is_empty() { Vec::new() } else { vec![Change::Edit(Edit { app, identity, annotations })] }
 }
 
 /// What an app that is not to be protected keeps of its route: where it still needs it, the hosts that nobody else serves,
@@ -323,38 +366,39 @@ fn set_status(annotations: &mut BTreeMap<String, String>, keys: &Keys, status: &
     }
 }
 
-/// The requests after which `wanted` are our annotations on the app's Ingress, none if they are already.
+/// The requests after which `wanted` are our annotations on the app's Ingress, none if they are already. Those of `copied`
+/// become ours whoever has them.
 fn annotate(
     ingress: &IngressFacts,
     app: &AppFacts,
     wanted: BTreeMap<String, String>,
+    copied: &[String],
     keys: &Keys,
 ) -> Vec<Vec<Change>> {
-    let forged: Vec<String> = [&keys.status, &keys.message, &keys.headers_uid]
+    let forged: BTreeMap<String, Option<String>> = [&keys.status, &keys.message, &keys.headers_uid]
         .into_iter()
         .filter(|key| {
             app.foreign_annotation(key)
                 .is_some_and(|found| wanted.get(*key).map(String::as_str) != Some(found))
         })
-        .cloned()
+        .map(|key| (key.clone(), None))
         .collect();
     let is_set = wanted.iter().all(|(key, value)| app.annotation(key) == Some(value));
     let is_left_over = app.owned.iter().any(|key| !wanted.contains_key(key));
     if is_set && !is_left_over && forged.is_empty() {
         return Vec::new();
     }
+    // All in one request: between two of them the app would be open.
+    let force = !copied.is_empty();
     let apply = Change::Annotate(Annotate {
         app: ingress.key.clone(),
         uid: ingress.identity.uid.clone(),
-        resource_version: None,
+        resource_version: force.then(|| ingress.identity.resource_version.clone()),
+        force,
         annotations: wanted,
     });
-    if forged.is_empty() {
-        return vec![vec![apply]];
-    }
-    let reclaim =
-        Change::ReclaimStatus { app: ingress.key.clone(), identity: ingress.identity.clone(), keys: forged };
-    vec![vec![reclaim], vec![apply]]
+    let reclaim = if force { Vec::new() } else { edit(ingress, forged) };
+    vec![reclaim, vec![apply]]
 }
 
 fn ingress_change(slot: Slot<&'_ IngressFacts>, wanted: &Ingress, keys: &Keys) -> Option<Change> {
@@ -405,6 +449,29 @@ pub fn headers_change(slot: Slot<&'_ ConfigMapFacts>, wanted: &ConfigMap) -> Opt
     Some(Change::Repair(Repair { kind: Kind::ConfigMap, key: observed.key.clone(), patch }))
 }
 
+/// The change that makes the Middleware in `slot` as `wanted`, if one is due.
+pub fn middleware_change(
+    slot: Slot<&'_ MiddlewareFacts>,
+    wanted: &Middleware,
+    keys: &Keys,
+) -> Option<Change> {
+    let observed = match slot {
+        Slot::Foreign(_) => return None,
+        Slot::Vacant => return Some(Change::Create(Companion::Middleware(Box::new(wanted.clone())))),
+        Slot::Ours(observed) => observed,
+    };
+    if observed.matches(&MiddlewareFacts::extract(wanted, keys)) {
+        return None;
+    }
+    let mut patch = merge_patch(wanted, &observed.identity, []);
+    if let Some(own) = observed.own.as_deref() {
+        complete(&mut patch, "spec", &own.other_steps);
+        let surplus: Vec<&String> = own.forward_auth.iter().flat_map(|auth| auth.others.keys()).collect();
+        complete(&mut patch["spec"], "forwardAuth", &surplus);
+    }
+    Some(Change::Repair(Repair { kind: Kind::Middleware, key: observed.key.clone(), patch }))
+}
+
 /// Deletion of a shared companion that nobody needs any more.
 pub fn delete_shared(kind: Kind, key: &ObjectKey, identity: &Identity) -> Change {
     Change::Delete { kind, key: key.clone(), identity: identity.clone() }
@@ -429,11 +496,11 @@ fn merge_patch<'a>(
 }
 
 /// Adds `null`, which a merge patch takes for deletion, for those of `fields` that `patch[section]` does not have.
-fn complete(patch: &mut Value, section: &str, fields: &[&str]) {
+fn complete(patch: &mut Value, section: &str, fields: &[impl AsRef<str>]) {
     if !patch[section].is_object() {
         patch[section] = Value::Object(Map::new());
     }
-    for field in fields {
+    for field in fields.iter().map(AsRef::as_ref) {
         if patch[section].get(field).is_none() {
             patch[section][field] = Value::Null;
         }

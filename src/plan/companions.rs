@@ -1,13 +1,15 @@
 //! The objects made beside an app's Ingress, as they are sent to the API.
 
+use super::Dialect;
 use super::outpost::Outpost;
 use super::request::Request;
-use crate::config::{AuthRoute, Scheme};
+use crate::config::{Scheme, Settings};
 use crate::contract::{
-    Keys, LEGACY_CLASS, MANAGED_BY, MANAGER, OUTPOST_PATH, PART_OF, PART_OF_VALUE, headers_name,
-    outpost_ingress_name, service_name,
+    self, Keys, LEGACY_CLASS, MANAGED_BY, MANAGER, OUTPOST_PATH, PART_OF, PART_OF_VALUE, headers_name,
+    middleware_name, outpost_ingress_name, service_name,
 };
-use crate::facts::{ClassRef, Host, IngressFacts, ObjectKey, OutpostPath};
+use crate::facts::{AppFacts, ClassRef, Host, IngressFacts, ObjectKey, OutpostPath};
+use crate::middleware::{Middleware, MiddlewareSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
@@ -50,19 +52,18 @@ pub fn service_key(namespace: &str, outpost: &str) -> ObjectKey {
     ObjectKey::new(namespace, service_name(outpost))
 }
 
-/// The `ConfigMap` of request headers for the auth check. Shared by the apps of the namespace, so it has no owner;
-/// immutable, because ingress-nginx would not notice a change.
-pub fn headers(namespace: &str, dialect: super::Dialect, auth_route: AuthRoute, keys: &Keys) -> ConfigMap {
-    let data = dialect.request_headers(auth_route);
-    ConfigMap {
-        metadata: metadata(
-            &headers_key(namespace, &data),
-            labels([(keys.auth_route.clone(), auth_route.to_string())]),
-        ),
+/// The `ConfigMap` of request headers for the auth check, where the data plane takes them from one. Shared by the apps of the
+/// namespace, so it has no owner; immutable, because ingress-nginx would not notice a change.
+pub fn headers(namespace: &str, request: &Request, keys: &Keys) -> Option<ConfigMap> {
+    let data = request.headers();
+    let key = headers_key(namespace, &data);
+    let labels = labels([(keys.auth_route.clone(), request.auth_route.to_string())]);
+    (!data.is_empty()).then(|| ConfigMap {
+        metadata: metadata(&key, labels),
         data: Some(data),
         immutable: Some(true),
         ..ConfigMap::default()
-    }
+    })
 }
 
 /// Namespace and name of the `ConfigMap` with `data`.
@@ -70,18 +71,50 @@ pub fn headers_key(namespace: &str, data: &BTreeMap<String, String>) -> ObjectKe
     ObjectKey::new(namespace, headers_name(data.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
 }
 
+/// The Middleware that asks the outpost, where it is a Middleware that asks. Shared by the apps of the namespace, so it has no
+/// owner.
+pub fn middleware(
+    namespace: &str,
+    dialect: Dialect,
+    outpost: &Outpost,
+    settings: &Settings,
+) -> Option<Middleware> {
+    let forward_auth = dialect.plane().forward_auth()?(outpost, settings);
+    let labels = labels([(settings.keys.outpost.clone(), outpost.name.clone())]);
+    let spec = MiddlewareSpec { forward_auth: Some(forward_auth), ..MiddlewareSpec::default() };
+    Some(Middleware { metadata: metadata(&middleware_key(namespace, &outpost.name), labels), spec })
+}
+
+/// Namespace and name of [`middleware`].
+pub fn middleware_key(namespace: &str, outpost: &str) -> ObjectKey {
+    ObjectKey::new(namespace, middleware_name(namespace, outpost))
+}
+
+/// How the apps of a namespace name its [`middleware`].
+pub(super) fn middleware_reference(namespace: &str, request: &Request, settings: &Settings) -> String {
+    let name = middleware_name(namespace, &request.outpost.name);
+    contract::middleware_reference(namespace, &name, settings.traefik.safe_naming)
+}
+
 /// Namespace and name of the outpost Ingress of the app `app`.
 pub fn outpost_ingress_key(app: &ObjectKey) -> ObjectKey {
     ObjectKey::new(app.namespace.clone(), outpost_ingress_name(&app.name))
 }
 
-/// The Ingress that routes the outpost path on `hosts` of `app`. It takes from the app the class and nothing else:
-/// every other annotation either breaks the login or makes some other controller act twice.
-pub fn outpost_ingress(app: &IngressFacts, hosts: &[Host], request: &Request, keys: &Keys) -> Ingress {
-    let mut annotations = request.dialect.outpost_ingress_annotations(request);
-    annotations.insert(keys.app.clone(), app.key.name.to_string());
+/// The Ingress that routes the outpost path on `hosts` of the app in `ingress`. It takes from the app the class, what says
+/// where its routers listen, and nothing else: every other annotation either breaks the login or makes some other
+/// controller act twice.
+pub fn outpost_ingress(
+    ingress: &IngressFacts,
+    app: &AppFacts,
+    hosts: &[Host],
+    request: &Request,
+    keys: &Keys,
+) -> Ingress {
+    let mut annotations = request.dialect.plane().outpost_ingress_annotations(app, request);
+    annotations.insert(keys.app.clone(), ingress.key.name.to_string());
     annotations.extend(EXTERNAL_DNS.map(|key| (key.to_owned(), "ignore".to_owned())));
-    let ingress_class_name = match &app.class {
+    let ingress_class_name = match &ingress.class {
         ClassRef::Spec(name) => Some(name.clone()),
         ClassRef::Annotation(name) => {
             annotations.insert(LEGACY_CLASS.to_owned(), name.clone());
@@ -92,9 +125,9 @@ pub fn outpost_ingress(app: &IngressFacts, hosts: &[Host], request: &Request, ke
     Ingress {
         metadata: ObjectMeta {
             annotations: Some(annotations),
-            owner_references: owner(app),
+            owner_references: owner(ingress),
             ..metadata(
-                &outpost_ingress_key(&app.key),
+                &outpost_ingress_key(&ingress.key),
                 labels([(keys.outpost.clone(), request.outpost.name.clone())]),
             )
         },

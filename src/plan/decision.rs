@@ -9,7 +9,10 @@ use super::waiting::Waiting;
 use super::warning::Warning;
 use crate::config::Settings;
 use crate::contract::OUTPOST_PATH;
-use crate::facts::{AppFacts, ConfigMapFacts, Host, IngressFacts, ObjectKey, OptIn, ServiceFacts};
+use crate::facts::{
+    AppFacts, ConfigMapFacts, Host, IngressFacts, MiddlewareFacts, ObjectKey, OptIn, ServiceFacts,
+};
+use crate::middleware::Middleware;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use std::collections::BTreeMap;
@@ -87,6 +90,10 @@ pub struct AppView<'a> {
     pub headers: Slot<&'a ConfigMapFacts>,
     /// Whether the ingress controller looked for that `ConfigMap` while it was missing.
     pub headers_were_missed: bool,
+    /// What stands under the name of the namespace's Middleware for the outpost.
+    pub middleware: Slot<&'a MiddlewareFacts>,
+    /// Another Middleware that Traefik cannot tell from that one.
+    pub middleware_twin: Option<ObjectKey>,
 }
 
 /// What becomes of an app.
@@ -117,12 +124,18 @@ pub struct Protection {
     pub outpost: String,
     /// Service to the outpost; `None` where the routes of others serve all hosts or a hand-made one does.
     pub service: Option<Service>,
-    /// Request headers; `None` where a hand-made `ConfigMap` of the same content stands.
+    /// Request headers; `None` where the data plane needs none or a hand-made `ConfigMap` of the same content stands.
     pub headers: Option<ConfigMap>,
+    /// What asks the outpost; `None` where the data plane needs none or a hand-made Middleware does the same.
+    pub middleware: Option<Middleware>,
     /// Outpost route; `None` where the routes of others serve all hosts.
     pub outpost_ingress: Option<Ingress>,
     /// Annotations of the data plane on the app's Ingress.
     pub annotations: BTreeMap<String, String>,
+    /// Annotations in which others have a part too, where they have to change; `None` takes one away.
+    pub edits: BTreeMap<String, Option<String>>,
+    /// Keys of annotations that are copies of this controller's own, to be taken over.
+    pub copied: Vec<String>,
     /// What the admin should know.
     pub warnings: Vec<Warning>,
 }
@@ -132,8 +145,10 @@ impl Protection {
     pub fn companions(&self) -> Vec<Companion> {
         let service = self.service.clone().map(|service| Companion::Service(Box::new(service)));
         let headers = self.headers.clone().map(|headers| Companion::ConfigMap(Box::new(headers)));
+        let middleware =
+            self.middleware.clone().map(|middleware| Companion::Middleware(Box::new(middleware)));
         let route = self.outpost_ingress.clone().map(|route| Companion::Ingress(Box::new(route)));
-        [service, headers, route].into_iter().flatten().collect()
+        [service, headers, middleware, route].into_iter().flatten().collect()
     }
 }
 
@@ -173,10 +188,10 @@ fn protection(
     let keys = &settings.keys;
     let namespace = &ingress.key.namespace;
     let (own_hosts, waiting) = own_hosts(view, request, settings)?;
-    let headers = companions::headers(namespace, request.dialect, request.auth_route, keys);
-
-    let mut annotations = request.annotations(ingress, app);
-    if let Some(uid) = headers_uid(view, app, settings) {
+    let middleware = companions::middleware(namespace, request.dialect, &request.outpost, settings);
+    let mut annotations = request.annotations(ingress, app, settings);
+    let headers = companions::headers(namespace, request, keys);
+    if let Some(uid) = headers_uid(view, app, settings).filter(|_| headers.is_some()) {
         annotations.insert(keys.headers_uid.clone(), uid);
     }
 
@@ -184,9 +199,12 @@ fn protection(
         outpost: request.outpost.name.clone(),
         service: None,
         headers: headers_if_needed(view, headers)?,
+        middleware: middleware_if_needed(view, middleware, settings)?,
         outpost_ingress: None,
         annotations,
-        warnings: warnings(view, app, request),
+        edits: request.dialect.plane().edits(ingress, app, request, settings),
+        copied: request.copied.clone(),
+        warnings: warnings(view, ingress, app, request),
     };
     if !own_hosts.is_empty() {
         if let Slot::Foreign(taken) = view.outpost_ingress {
@@ -195,7 +213,7 @@ fn protection(
         protection.service = service_if_needed(view, companions::service(namespace, &request.outpost, keys))?;
         let lent = view.lent_hosts.iter().filter(|host| !own_hosts.contains(host));
         let hosts: Vec<Host> = own_hosts.iter().chain(lent).cloned().collect();
-        protection.outpost_ingress = Some(companions::outpost_ingress(ingress, &hosts, request, keys));
+        protection.outpost_ingress = Some(companions::outpost_ingress(ingress, app, &hosts, request, keys));
     }
     Ok((protection, waiting))
 }
@@ -217,6 +235,7 @@ fn own_hosts(
     let mut waiting = None;
     for (host, holder) in &view.holders {
         match holder {
+            HostHolder::App | HostHolder::Other { .. } if !request.has_route => {}
             HostHolder::App => own.push(host.clone()),
             HostHolder::Other { is_ready: true, .. } => {}
             HostHolder::Other { app, .. } => {
@@ -251,11 +270,30 @@ fn service_if_needed(view: &AppView<'_>, service: Service) -> Result<Option<Serv
 }
 
 /// A hand-made `ConfigMap` of the right content is used and left alone.
-fn headers_if_needed(view: &AppView<'_>, headers: ConfigMap) -> Result<Option<ConfigMap>, Refusal> {
-    match view.headers {
-        Slot::Foreign(found) if headers.data.as_ref() == Some(&found.data) => Ok(None),
-        Slot::Foreign(found) => Err(Refusal::HeadersNameTaken { name: found.key.clone() }),
-        _ => Ok(Some(headers)),
+fn headers_if_needed(view: &AppView<'_>, headers: Option<ConfigMap>) -> Result<Option<ConfigMap>, Refusal> {
+    match (view.headers, &headers) {
+        (Slot::Foreign(found), Some(headers)) if headers.data.as_ref() == Some(&found.data) => Ok(None),
+        (Slot::Foreign(found), Some(_)) => Err(Refusal::HeadersNameTaken { name: found.key.clone() }),
+        _ => Ok(headers),
+    }
+}
+
+/// A hand-made Middleware that does the same is used and left alone. One that Traefik cannot tell from another is of no use.
+fn middleware_if_needed(
+    view: &AppView<'_>,
+    middleware: Option<Middleware>,
+    settings: &Settings,
+) -> Result<Option<Middleware>, Refusal> {
+    let Some(middleware) = middleware else { return Ok(None) };
+    let wanted = MiddlewareFacts::extract(&middleware, &settings.keys);
+    if let Some(twin) = view.middleware_twin.clone() {
+        let spelling = MiddlewareFacts::spelling(&wanted.key);
+        return Err(Refusal::MiddlewareNameShared { name: wanted.key, twin, spelling });
+    }
+    match view.middleware {
+        Slot::Foreign(found) if found.does_the_same_as(&wanted) => Ok(None),
+        Slot::Foreign(found) => Err(Refusal::MiddlewareNameTaken { name: found.key.clone() }),
+        _ => Ok(Some(middleware)),
     }
 }
 
@@ -267,8 +305,8 @@ fn headers_uid(view: &AppView<'_>, app: &AppFacts, settings: &Settings) -> Optio
     if view.headers_were_missed { current.or(written) } else { written }
 }
 
-fn warnings(view: &AppView<'_>, app: &AppFacts, request: &Request) -> Vec<Warning> {
-    let mut warnings = request.dialect.warnings(app);
+fn warnings(view: &AppView<'_>, ingress: &IngressFacts, app: &AppFacts, request: &Request) -> Vec<Warning> {
+    let mut warnings = request.dialect.plane().warnings(ingress, app, request);
     if app.has_hostless_rule {
         warnings.push(Warning::HostlessRule);
     }
@@ -281,6 +319,7 @@ fn warnings(view: &AppView<'_>, app: &AppFacts, request: &Request) -> Vec<Warnin
     warnings.extend(neighbours.map(|(host, ingress)| Warning::OpenNeighbour { host, ingress }));
     warnings.extend(view.holders.iter().filter_map(|(host, holder)| match holder {
         HostHolder::App => None,
+        HostHolder::Other { .. } if !request.has_route => None,
         HostHolder::Other { app, .. } => {
             Some(Warning::RouteOfOtherApp { host: host.clone(), holder: app.clone() })
         }
@@ -291,13 +330,15 @@ fn warnings(view: &AppView<'_>, app: &AppFacts, request: &Request) -> Vec<Warnin
     warnings
 }
 
-/// The annotation by which the app's Ingress would still call its outpost route after all of ours is taken out.
+/// The annotation by which the app's Ingress would still lead visitors to the outpost after all of ours is taken out.
 ///
 /// Taking the route away then would be an outage, and on the route `host` a storm of nginx calling itself.
-pub(super) fn route_still_used(view: &AppView<'_>) -> Option<&'static str> {
-    let app = view.ingress?.app()?;
-    let mut using = Dialect::ALL.into_iter().filter_map(|dialect| dialect.annotation_using_route(app));
-    using.find(|key| app.foreign_annotation(key).is_some())
+pub(super) fn outpost_still_used(view: &AppView<'_>) -> Option<&'static str> {
+    let ingress = view.ingress?;
+    let app = ingress.app()?;
+    let using = Dialect::ALL.into_iter();
+    let mut using = using.filter_map(|dialect| dialect.plane().annotation_using_outpost(ingress, app));
+    using.find(|key| app.foreign_annotation(key).is_some() && !app.edited.contains(*key))
 }
 
 /// Describes where a rule at or below the outpost path leads, for messages.

@@ -2,17 +2,22 @@
 //!
 //! Values and limits were read from the source of ingress-nginx 1.15.1 and tried on it.
 
+use super::companions;
+use super::dialect::DataPlane;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::warning::Warning;
 use crate::config::{AuthRoute, Scheme, Settings};
-use crate::contract::OUTPOST_PATH;
-use crate::facts::{AppFacts, IngressFacts, ObjectKey};
+use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH};
+use crate::facts::{AppFacts, IngressFacts};
 use std::collections::BTreeMap;
 
-const AUTH_URL: &str = "nginx.ingress.kubernetes.io/auth-url";
+/// What the keys of all its annotations begin with.
+pub(super) const PREFIX: &str = "nginx.ingress.kubernetes.io/";
+pub(super) const AUTH_URL: &str = "nginx.ingress.kubernetes.io/auth-url";
+pub(super) const AUTH_RESPONSE_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-response-headers";
+pub(super) const CLIENT_CERTIFICATES: &str = "nginx.ingress.kubernetes.io/auth-tls-secret";
 const AUTH_SIGNIN: &str = "nginx.ingress.kubernetes.io/auth-signin";
-const AUTH_RESPONSE_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-response-headers";
 const AUTH_PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
 const AUTH_METHOD: &str = "nginx.ingress.kubernetes.io/auth-method";
 const BACKEND_PROTOCOL: &str = "nginx.ingress.kubernetes.io/backend-protocol";
@@ -23,58 +28,126 @@ const PROXY_BUFFER_SIZE: &str = "nginx.ingress.kubernetes.io/proxy-buffer-size";
 const REWRITE_TARGET: &str = "nginx.ingress.kubernetes.io/rewrite-target";
 const SATISFY: &str = "nginx.ingress.kubernetes.io/satisfy";
 const SSL_PASSTHROUGH: &str = "nginx.ingress.kubernetes.io/ssl-passthrough";
-const CLIENT_CERTIFICATES: &str = "nginx.ingress.kubernetes.io/auth-tls-secret";
 const REDIRECTS: [&str; 2] =
     ["nginx.ingress.kubernetes.io/permanent-redirect", "nginx.ingress.kubernetes.io/temporal-redirect"];
-const CHALLENGE_IN_PLACE: &str = "acme.cert-manager.io/http01-edit-in-place";
 
 /// authentik's identity headers with a JWT outgrow nginx's default of 4k, and the answer is then 500.
 const BUFFER_SIZE: &str = "16k";
 
-/// Every header an outpost can send after a login. nginx replaces or clears only what is listed here; any other
-/// header reaches the app as the client forged it.
-const RESPONSE_HEADERS: [&str; 13] = [
-    "Set-Cookie",
-    "X-authentik-username",
-    "X-authentik-groups",
-    "X-authentik-entitlements",
-    "X-authentik-email",
-    "X-authentik-name",
-    "X-authentik-uid",
-    "X-authentik-jwt",
-    "X-authentik-meta-jwks",
-    "X-authentik-meta-outpost",
-    "X-authentik-meta-provider",
-    "X-authentik-meta-app",
-    "X-authentik-meta-version",
-];
+/// Header of the outpost's answers that is for the browser and not for the app.
+const SET_COOKIE: &str = "Set-Cookie";
 
-/// What this data plane cannot protect.
-pub(super) fn check(
-    ingress: &IngressFacts,
-    app: &AppFacts,
-    request: &Request,
-    settings: &Settings,
-) -> Result<(), Refusal> {
+/// See the module's documentation.
+pub(super) struct Nginx;
+
+impl DataPlane for Nginx {
+    fn name(&self) -> &'static str {
+        "nginx"
+    }
+
+    fn controller(&self) -> &'static str {
+        "k8s.io/ingress-nginx"
+    }
+
+    fn check(
+        &self,
+        ingress: &IngressFacts,
+        app: &AppFacts,
+        request: &Request,
+        settings: &Settings,
+    ) -> Result<(), Refusal> {
+        check_common(ingress, app)?;
+        if app.annotation(AUTH_METHOD).is_some() {
+            return Err(Refusal::AuthMethod { key: AUTH_METHOD.to_owned() });
+        }
+        if request.auth_route == AuthRoute::Host && app.annotation(CLIENT_CERTIFICATES).is_some() {
+            let auth_route = settings.keys.auth_route.clone();
+            return Err(Refusal::ClientCertificates { key: CLIENT_CERTIFICATES.to_owned(), auth_route });
+        }
+        if let Some(found) = app.annotation(REWRITE_TARGET).filter(|_| !settings.nginx_rejects_dot_segments) {
+            return Err(Refusal::Rewrite { key: REWRITE_TARGET.to_owned(), found: found.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn warnings(&self, _ingress: &IngressFacts, app: &AppFacts, _request: &Request) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        if app.annotation(SATISFY) == Some("any") {
+            warnings.push(Warning::SatisfyAny { key: SATISFY.to_owned() });
+        }
+        warnings.extend(redirect_warnings(app));
+        let errors = app.annotation(CUSTOM_HTTP_ERRORS).unwrap_or_default();
+        if errors.split(',').any(|code| code.trim() == "401") {
+            warnings.push(Warning::InterceptsLogin { key: CUSTOM_HTTP_ERRORS.to_owned() });
+        }
+        warnings
+    }
+
+    fn annotations(
+        &self,
+        ingress: &IngressFacts,
+        app: &AppFacts,
+        request: &Request,
+        _settings: &Settings,
+    ) -> BTreeMap<String, String> {
+        let scheme = request.scheme;
+        // A literal for one host, as the admin would write it; nginx's own variable for several. Never $http_host,
+        // which is the client's word even where the request line selects another server.
+        let host = match request.hosts.as_slice() {
+            [only] if !only.is_wildcard() => only.as_str(),
+            _ => "$host",
+        };
+        let auth_url = match request.auth_route {
+            AuthRoute::Host => format!("{scheme}://{host}{OUTPOST_PATH}/auth/nginx"),
+            AuthRoute::Direct => format!("{}{OUTPOST_PATH}/auth/nginx", request.outpost.address),
+        };
+        // $request_uri unescaped would cut a deep link at its first ampersand.
+        let sign_in =
+            format!("{scheme}://{host}{OUTPOST_PATH}/start?rd=$scheme://$best_http_host$escaped_request_uri");
+        let headers =
+            companions::headers_key(&ingress.key.namespace, &self.request_headers(request.auth_route));
+        let mut annotations = BTreeMap::from([
+            (AUTH_URL.to_owned(), auth_url),
+            (AUTH_SIGNIN.to_owned(), sign_in),
+            (AUTH_RESPONSE_HEADERS.to_owned(), [&[SET_COOKIE], &IDENTITY_HEADERS[..]].concat().join(",")),
+            (AUTH_PROXY_SET_HEADERS.to_owned(), headers.to_string()),
+        ]);
+        if app.foreign_annotation(PROXY_BUFFER_SIZE).is_none() {
+            annotations.insert(PROXY_BUFFER_SIZE.to_owned(), BUFFER_SIZE.to_owned());
+        }
+        annotations
+    }
+
+    /// Old outposts believe `X-Original-URI` (GHSA-5wcc-hf24-rf5h), and the Rust outpost reads `Forwarded`.
+    fn request_headers(&self, auth_route: AuthRoute) -> BTreeMap<String, String> {
+        let mut headers = BTreeMap::from([("Forwarded", ""), ("X-Original-URI", "")]);
+        if auth_route == AuthRoute::Direct {
+            // The outpost picks the app by it. Always the server that nginx selected, or a user of one app could pass
+            // for a visitor of another by sending the header himself.
+            headers.insert("X-Forwarded-Host", "$host");
+        }
+        headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    fn outpost_ingress_annotations(&self, _app: &AppFacts, request: &Request) -> BTreeMap<String, String> {
+        let mut annotations = route_annotations(request);
+        annotations.insert(PROXY_BUFFER_SIZE.to_owned(), BUFFER_SIZE.to_owned());
+        annotations
+    }
+
+    fn annotation_using_outpost(&self, _ingress: &IngressFacts, app: &AppFacts) -> Option<&'static str> {
+        auth_url_to_outpost(app)
+    }
+}
+
+/// What nobody who reads these annotations can protect.
+pub(super) fn check_common(ingress: &IngressFacts, app: &AppFacts) -> Result<(), Refusal> {
     let is_true = |key: &str| app.annotation(key).filter(|value| is_go_true(value)).map(str::to_owned);
     if let Some(found) = is_true(CANARY) {
         return Err(Refusal::Canary { key: CANARY.to_owned(), found });
     }
     if let Some(found) = is_true(SSL_PASSTHROUGH) {
         return Err(Refusal::TlsPassthrough { key: SSL_PASSTHROUGH.to_owned(), found });
-    }
-    if is_true(CHALLENGE_IN_PLACE).is_some() {
-        return Err(Refusal::ChallengeInPlace { key: CHALLENGE_IN_PLACE.to_owned() });
-    }
-    if app.annotation(AUTH_METHOD).is_some() {
-        return Err(Refusal::AuthMethod { key: AUTH_METHOD.to_owned() });
-    }
-    if request.auth_route == AuthRoute::Host && app.annotation(CLIENT_CERTIFICATES).is_some() {
-        let auth_route = settings.keys.auth_route.clone();
-        return Err(Refusal::ClientCertificates { key: CLIENT_CERTIFICATES.to_owned(), auth_route });
-    }
-    if let Some(found) = app.annotation(REWRITE_TARGET).filter(|_| !settings.nginx_rejects_dot_segments) {
-        return Err(Refusal::Rewrite { key: REWRITE_TARGET.to_owned(), found: found.to_owned() });
     }
     if let Some((host, path)) = ingress.swallowing_paths.first() {
         let (ingress, host, path) = (ingress.key.clone(), host.clone(), path.clone());
@@ -83,84 +156,28 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether Go's `strconv.ParseBool`, with which ingress-nginx reads its annotations, takes `value` for true.
-fn is_go_true(value: &str) -> bool {
+/// Whether Go's `strconv.ParseBool`, with which these annotations are read, takes `value` for true.
+pub(super) fn is_go_true(value: &str) -> bool {
     matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True")
 }
 
-/// What the admin should know although the app is protected.
-pub(super) fn warnings(app: &AppFacts) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    if app.annotation(SATISFY) == Some("any") {
-        warnings.push(Warning::SatisfyAny { key: SATISFY.to_owned() });
-    }
+/// A redirect comes before the login.
+pub(super) fn redirect_warnings(app: &AppFacts) -> Vec<Warning> {
     let redirects = REDIRECTS.iter().filter(|key| app.annotation(key).is_some());
-    warnings.extend(redirects.map(|key| Warning::Redirect { key: (*key).to_owned() }));
-    let errors = app.annotation(CUSTOM_HTTP_ERRORS).unwrap_or_default();
-    if errors.split(',').any(|code| code.trim() == "401") {
-        warnings.push(Warning::InterceptsLogin { key: CUSTOM_HTTP_ERRORS.to_owned() });
-    }
-    warnings
+    redirects.map(|key| Warning::Redirect { key: (*key).to_owned() }).collect()
 }
 
-/// The annotations that put the app behind the outpost; `headers` is the `ConfigMap` with [`request_headers`].
-pub(super) fn annotations(
-    app: &AppFacts,
-    request: &Request,
-    headers: &ObjectKey,
-) -> BTreeMap<String, String> {
-    let scheme = request.scheme;
-    // A literal for one host, as the admin would write it; nginx's own variable for several. Never $http_host,
-    // which is the client's word even where the request line selects another server.
-    let host = match request.hosts.as_slice() {
-        [only] if !only.is_wildcard() => only.as_str(),
-        _ => "$host",
-    };
-    let auth_url = match request.auth_route {
-        AuthRoute::Host => format!("{scheme}://{host}{OUTPOST_PATH}/auth/nginx"),
-        AuthRoute::Direct => format!("{}{OUTPOST_PATH}/auth/nginx", request.outpost.address),
-    };
-    // $request_uri unescaped would cut a deep link at its first ampersand.
-    let sign_in =
-        format!("{scheme}://{host}{OUTPOST_PATH}/start?rd=$scheme://$best_http_host$escaped_request_uri");
-    let mut annotations = BTreeMap::from([
-        (AUTH_URL.to_owned(), auth_url),
-        (AUTH_SIGNIN.to_owned(), sign_in),
-        (AUTH_RESPONSE_HEADERS.to_owned(), RESPONSE_HEADERS.join(",")),
-        (AUTH_PROXY_SET_HEADERS.to_owned(), headers.to_string()),
-    ]);
-    if app.foreign_annotation(PROXY_BUFFER_SIZE).is_none() {
-        annotations.insert(PROXY_BUFFER_SIZE.to_owned(), BUFFER_SIZE.to_owned());
-    }
-    annotations
-}
-
-/// The annotation by which an app, opted out or not, still needs its outpost route.
-pub(super) fn annotation_using_route(app: &AppFacts) -> Option<&'static str> {
-    app.annotation(AUTH_URL).filter(|url| url.contains(OUTPOST_PATH)).map(|_| AUTH_URL)
-}
-
-/// Request headers for the auth check. An empty value drops what the client sent: old outposts believe
-/// `X-Original-URI` (GHSA-5wcc-hf24-rf5h), and the Rust outpost reads `Forwarded`.
-pub(super) fn request_headers(auth_route: AuthRoute) -> BTreeMap<String, String> {
-    let mut headers = BTreeMap::from([("Forwarded", ""), ("X-Original-URI", "")]);
-    if auth_route == AuthRoute::Direct {
-        // The outpost picks the app by it. Always the server that nginx selected, or a user of one app could pass
-        // for a visitor of another by sending the header himself.
-        headers.insert("X-Forwarded-Host", "$host");
-    }
-    headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-/// Annotations of the Ingress that routes the outpost path.
-pub(super) fn outpost_ingress_annotations(request: &Request) -> BTreeMap<String, String> {
-    let mut annotations = BTreeMap::from([
-        // Under a cluster-wide login the login page itself would need a login.
-        (ENABLE_GLOBAL_AUTH.to_owned(), "false".to_owned()),
-        (PROXY_BUFFER_SIZE.to_owned(), BUFFER_SIZE.to_owned()),
-    ]);
+/// Annotations that every route to the outpost needs.
+pub(super) fn route_annotations(request: &Request) -> BTreeMap<String, String> {
+    // Under a cluster-wide login the login page itself would need a login.
+    let mut annotations = BTreeMap::from([(ENABLE_GLOBAL_AUTH.to_owned(), "false".to_owned())]);
     if request.outpost.address.scheme == Scheme::Https {
         annotations.insert(BACKEND_PROTOCOL.to_owned(), "HTTPS".to_owned());
     }
     annotations
+}
+
+/// `auth-url`, where it leads to an outpost.
+pub(super) fn auth_url_to_outpost(app: &AppFacts) -> Option<&'static str> {
+    app.annotation(AUTH_URL).filter(|url| url.contains(OUTPOST_PATH)).map(|_| AUTH_URL)
 }

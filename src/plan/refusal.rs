@@ -75,8 +75,8 @@ pub enum Refusal {
     OwnAnnotation { key: String, found: String, wanted: String, opt_in: String },
 
     #[error(
-        "annotation {key} is {found:?}, but ingress-nginx takes a canary's auth from its main Ingress: put the opt-in on \
-         the main Ingress and remove it here"
+        "annotation {key} is {found:?}, but the ingress controller takes a canary's auth from its main Ingress: put the \
+         opt-in on the main Ingress and remove it here"
     )]
     Canary { key: String, found: String },
 
@@ -91,6 +91,24 @@ pub enum Refusal {
          which then fails: set {auth_route} to \"direct\""
     )]
     ClientCertificates { key: String, auth_route: String },
+
+    #[error(
+        "annotation {key} demands client certificates, which Traefik up to 3.7.9 stops asking for as soon as a second Ingress \
+         serves the host, as the login route would: remove that annotation, or do without the login here"
+    )]
+    ClientCertificatesDropped { key: String },
+
+    #[error(
+        "annotation {key} is {found:?}: Traefik would ask the outpost about that host instead of the app's own: remove that \
+         annotation"
+    )]
+    UpstreamHost { key: String, found: String },
+
+    #[error(
+        "annotation {key} holds a piece of nginx's configuration, with which Traefik leaves out the whole Ingress, or else does \
+         what nobody can foresee to the login: remove that annotation"
+    )]
+    Snippet { key: String },
 
     #[error(
         "annotation {key} is {found:?}: with a rewrite the app receives cleaned paths, so a request for \
@@ -152,11 +170,28 @@ pub enum Refusal {
          rename or delete it"
     )]
     HeadersNameTaken { name: ObjectKey },
+
+    #[error(
+        "a Middleware {name} exists that this controller did not make and that does not do what protects this app: delete it"
+    )]
+    MiddlewareNameTaken { name: ObjectKey },
+
+    #[error(
+        "Traefik calls the Middlewares {name} and {twin} both {spelling}@kubernetescrd and takes either of them by chance: \
+         rename {twin}, or have the admin turn on Traefik's safeNaming and say so with --traefik-safe-naming"
+    )]
+    MiddlewareNameShared { name: ObjectKey, twin: ObjectKey, spelling: String },
+
+    #[error(
+        "the cluster has no Middlewares (middlewares.traefik.io), by which Traefik asks for a login: have the admin install \
+         Traefik's CustomResourceDefinitions, as its Helm chart does, with the provider kubernetesCRD"
+    )]
+    NoMiddlewareKind,
 }
 
 impl Refusal {
     /// All that [`Refusal::reason`] may answer.
-    pub const REASONS: [&'static str; 25] = [
+    pub const REASONS: [&'static str; 31] = [
         "InvalidAnnotation",
         "UnknownOutpost",
         "NoOutpost",
@@ -172,6 +207,9 @@ impl Refusal {
         "Canary",
         "TlsPassthrough",
         "ClientCertificates",
+        "ClientCertificatesDropped",
+        "UpstreamHost",
+        "Snippet",
         "Rewrite",
         "AuthMethod",
         "ChallengeInPlace",
@@ -182,6 +220,9 @@ impl Refusal {
         "IngressNameTaken",
         "ServiceNameTaken",
         "HeadersNameTaken",
+        "MiddlewareNameTaken",
+        "MiddlewareNameShared",
+        "NoMiddlewareKind",
     ];
 
     /// A stable name in `CamelCase`, for Events, logs and metrics.
@@ -202,6 +243,9 @@ impl Refusal {
             Self::Canary { .. } => "Canary",
             Self::TlsPassthrough { .. } => "TlsPassthrough",
             Self::ClientCertificates { .. } => "ClientCertificates",
+            Self::ClientCertificatesDropped { .. } => "ClientCertificatesDropped",
+            Self::UpstreamHost { .. } => "UpstreamHost",
+            Self::Snippet { .. } => "Snippet",
             Self::Rewrite { .. } => "Rewrite",
             Self::AuthMethod { .. } => "AuthMethod",
             Self::ChallengeInPlace { .. } => "ChallengeInPlace",
@@ -212,6 +256,9 @@ impl Refusal {
             Self::IngressNameTaken { .. } => "IngressNameTaken",
             Self::ServiceNameTaken { .. } => "ServiceNameTaken",
             Self::HeadersNameTaken { .. } => "HeadersNameTaken",
+            Self::MiddlewareNameTaken { .. } => "MiddlewareNameTaken",
+            Self::MiddlewareNameShared { .. } => "MiddlewareNameShared",
+            Self::NoMiddlewareKind => "NoMiddlewareKind",
         }
     }
 

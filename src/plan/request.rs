@@ -3,10 +3,36 @@
 use super::outpost::{Discovered, Outpost};
 use super::refusal::Refusal;
 use super::waiting::Waiting;
-use super::{Dialect, companions};
+use super::{Dialect, nginx};
 use crate::config::{AuthRoute, Scheme, Settings};
 use crate::facts::{AppFacts, Host, IngressClassFacts, IngressFacts, ObjectKey, OptIn};
 use std::collections::BTreeMap;
+
+/// Annotation by which cert-manager puts its ACME challenge on the app's own Ingress.
+const CHALLENGE_IN_PLACE: &str = "acme.cert-manager.io/http01-edit-in-place";
+
+/// What requests are resolved against.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// `IngressClasses` of the cluster.
+    pub classes: Classes,
+    /// Outposts found in the cluster.
+    pub outposts: Discovered,
+    /// Whether the cluster has Traefik's Middlewares.
+    pub middlewares: MiddlewareKind,
+}
+
+/// Whether the cluster has a kind that is not Kubernetes' own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MiddlewareKind {
+    /// The first list is not there yet.
+    #[default]
+    Unknown,
+    /// The API server does not know it.
+    Missing,
+    /// It is there, and the first list is complete.
+    Listed,
+}
 
 /// `IngressClasses` of the cluster.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +56,10 @@ pub struct Request {
     pub scheme: Scheme,
     /// Hosts of the app; at least one.
     pub hosts: Vec<Host>,
+    /// Whether the outpost path of these hosts is to be routed to the outpost.
+    pub has_route: bool,
+    /// Keys of annotations that somebody copied from what this controller wrote for another data plane, to be taken over.
+    pub copied: Vec<String>,
 }
 
 /// Why there is no [`Request`].
@@ -59,8 +89,7 @@ impl Request {
         ingress: &IngressFacts,
         app: &AppFacts,
         settings: &Settings,
-        classes: &Classes,
-        outposts: &Discovered,
+        known: &Known,
     ) -> Result<Self, Unresolved> {
         let keys = &settings.keys;
         if let OptIn::Invalid(value) = &app.opt_in {
@@ -69,44 +98,106 @@ impl Request {
         }
         let auth_route = choice(app, &keys.auth_route, &["host", "direct"])?;
         let scheme = choice(app, &keys.scheme, &["https", "http"])?;
-        let dialect = dialect(ingress, settings, classes)?;
+        let dialect = dialect(ingress, settings, &known.classes)?;
         let hosts = hosts(ingress, app)?;
-        let outpost = outposts.resolve(app.annotation(&keys.outpost), settings)?;
-        let request = Self {
+        let outpost = known.outposts.resolve(app.annotation(&keys.outpost), settings)?;
+        let auth_route = match auth_route {
+            Some("direct") => AuthRoute::Direct,
+            Some(_) => AuthRoute::Host,
+            None => settings.auth_route,
+        };
+        let mut request = Self {
             dialect,
             outpost,
-            auth_route: match auth_route {
-                Some("direct") => AuthRoute::Direct,
-                Some(_) => AuthRoute::Host,
-                None => settings.auth_route,
-            },
+            auth_route: dialect.plane().auth_route(auth_route),
             scheme: if scheme == Some("http") { Scheme::Http } else { Scheme::Https },
             hosts,
+            has_route: dialect.plane().routes_outpost_path(settings),
+            copied: Vec::new(),
         };
-        dialect.check(ingress, app, &request, settings)?;
-        request.refuse_other_annotations(ingress, app, settings)?;
+        if app.annotation(CHALLENGE_IN_PLACE).is_some_and(nginx::is_go_true) {
+            return Err(Refusal::ChallengeInPlace { key: CHALLENGE_IN_PLACE.to_owned() }.into());
+        }
+        dialect.plane().check(ingress, app, &request, settings)?;
+        request.copied = request.judge_other_annotations(ingress, app, settings)?;
+        request.check_middlewares(known.middlewares)?;
         Ok(request)
     }
 
     /// The annotations of the data plane that protect the app.
-    pub fn annotations(&self, ingress: &IngressFacts, app: &AppFacts) -> BTreeMap<String, String> {
-        let headers = self.dialect.request_headers(self.auth_route);
-        self.dialect.annotations(app, self, &companions::headers_key(&ingress.key.namespace, &headers))
-    }
-
-    /// An annotation that somebody else wrote is theirs; where it differs, one of the two has to give way.
-    fn refuse_other_annotations(
+    pub fn annotations(
         &self,
         ingress: &IngressFacts,
         app: &AppFacts,
         settings: &Settings,
-    ) -> Result<(), Refusal> {
-        let annotations = self.annotations(ingress, app);
-        let differing = annotations.into_iter().find_map(|(key, wanted)| {
-            let found = app.foreign_annotation(&key).filter(|found| *found != wanted)?.to_owned();
-            Some(Refusal::OwnAnnotation { key, found, wanted, opt_in: settings.keys.opt_in.clone() })
-        });
-        differing.map_or(Ok(()), Err)
+    ) -> BTreeMap<String, String> {
+        self.dialect.plane().annotations(ingress, app, self, settings)
+    }
+
+    /// Request headers of the auth check that come from a `ConfigMap`; none where the data plane needs none.
+    pub fn headers(&self) -> BTreeMap<String, String> {
+        self.dialect.plane().request_headers(self.auth_route)
+    }
+
+    /// Whether it is a Middleware that asks the outpost.
+    pub fn has_middleware(&self) -> bool {
+        self.dialect.plane().forward_auth().is_some()
+    }
+
+    /// Whether a long regular expression among the paths of a host can take the outpost path.
+    pub fn fears_long_regex(&self) -> bool {
+        self.dialect.plane().lets_long_regex_win()
+    }
+
+    /// An annotation that somebody else wrote is theirs; where it differs, one of the two has to give way. A copy of what
+    /// this controller itself wrote is nobody's word: RKE2's migration makes such, and ours for nginx leave an app open that
+    /// Traefik serves. The answer is their keys.
+    fn judge_other_annotations(
+        &self,
+        ingress: &IngressFacts,
+        app: &AppFacts,
+        settings: &Settings,
+    ) -> Result<Vec<String>, Refusal> {
+        let mut copied = Vec::new();
+        for (key, wanted) in self.annotations(ingress, app, settings) {
+            let Some(found) = app.foreign_annotation(&key).filter(|found| *found != wanted) else { continue };
+            if !self.is_ours_elsewhere(ingress, app, settings, &key, found) {
+                let (found, opt_in) = (found.to_owned(), settings.keys.opt_in.clone());
+                return Err(Refusal::OwnAnnotation { key, found, wanted, opt_in });
+            }
+            copied.push(key);
+        }
+        Ok(copied)
+    }
+
+    /// Whether this controller would write `found` for the same app on another data plane. Only together with its status,
+    /// which people have no reason to write.
+    fn is_ours_elsewhere(
+        &self,
+        ingress: &IngressFacts,
+        app: &AppFacts,
+        settings: &Settings,
+        key: &str,
+        found: &str,
+    ) -> bool {
+        let others = Dialect::ALL.into_iter().filter(|dialect| *dialect != self.dialect);
+        let routes = [AuthRoute::Host, AuthRoute::Direct];
+        let mut requests =
+            others.flat_map(|dialect| routes.map(|auth_route| Self { dialect, auth_route, ..self.clone() }));
+        app.annotation(&settings.keys.status).is_some()
+            && requests.any(|request| {
+                let ours = request.annotations(ingress, app, settings);
+                ours.get(key).map(String::as_str) == Some(found)
+            })
+    }
+
+    fn check_middlewares(&self, kind: MiddlewareKind) -> Result<(), Unresolved> {
+        match kind {
+            _ if !self.has_middleware() => Ok(()),
+            MiddlewareKind::Listed => Ok(()),
+            MiddlewareKind::Missing => Err(Refusal::NoMiddlewareKind.into()),
+            MiddlewareKind::Unknown => Err(Waiting::ForMiddlewares.into()),
+        }
     }
 }
 
@@ -150,7 +241,7 @@ fn dialect(ingress: &IngressFacts, settings: &Settings, classes: &Classes) -> Re
             Waiting::ForClasses.into()
         });
     };
-    Dialect::of_controller(&facts.controller).ok_or_else(|| {
+    Dialect::of_class(facts).ok_or_else(|| {
         let (class, controller) = (class.to_owned(), facts.controller.clone());
         Refusal::UnsupportedController { class, controller, supported: Dialect::supported() }.into()
     })

@@ -17,6 +17,11 @@ pub enum Waiting {
          the outpost with --outpost NAME=URL"
     )]
     ForOutposts,
+    /// The watch of Middlewares has not delivered yet, so a name that is taken twice would not be noticed.
+    #[error(
+        "Traefik's Middlewares are not known yet: check that the controller may list and watch middlewares.traefik.io"
+    )]
+    ForMiddlewares,
     /// Another app claimed the host first, and its route does not stand yet.
     #[error(
         "the login route of {host} is to be made for app {holder}, which claimed the host first, and is not there yet"

@@ -1,5 +1,6 @@
 //! What an admin should know about an app that is protected all the same.
 
+use crate::contract::OUTPOST_PATH;
 use crate::facts::{Host, ObjectKey};
 use thiserror::Error;
 
@@ -39,6 +40,30 @@ pub enum Warning {
     )]
     InterceptsLogin { key: String },
 
+    #[error(
+        "annotation {key} changes the path before the outpost is asked, so after the login visitors land on the changed path and \
+         not where they were going"
+    )]
+    RewrittenDeepLink { key: String },
+
+    #[error(
+        "annotation {key} gives the app further names, which are protected but have no login route: list them in spec.rules"
+    )]
+    ServerAlias { key: String },
+
+    #[error(
+        "annotation {key} held entries of yours, and this controller put its own before them: if it comes from Git, write it \
+         there as it stands now, or the two go on correcting each other"
+    )]
+    SharedMiddlewares { key: String },
+
+    #[error(
+        "there is no route for {OUTPOST_PATH}, since Traefik takes ExternalName Services only where the admin allows them (and \
+         says so with --traefik-allows-external-name): the login works, and to sign out visitors open any page with \
+         ?X-authentik-logout=true"
+    )]
+    NoOutpostPath,
+
     #[error("the login route of {host} is that of app {holder}, which claimed the host first")]
     RouteOfOtherApp { host: Host, holder: ObjectKey },
 
@@ -48,14 +73,15 @@ pub enum Warning {
     ForeignRoute { host: Host, ingress: ObjectKey },
 
     #[error(
-        "after the opt-out annotation {key} still points to the outpost and is not this controller's: its login route stays until you remove it"
+        "after the opt-out annotation {key} still leads visitors to the outpost and is not this controller's: the login stays until \
+         you remove it"
     )]
     RouteStillUsed { key: String },
 }
 
 impl Warning {
     /// All that [`Warning::reason`] may answer.
-    pub const REASONS: [&'static str; 10] = [
+    pub const REASONS: [&'static str; 14] = [
         "OpenNeighbour",
         "WildcardHost",
         "HostlessRule",
@@ -63,6 +89,10 @@ impl Warning {
         "SatisfyAny",
         "Redirect",
         "InterceptsLogin",
+        "RewrittenDeepLink",
+        "ServerAlias",
+        "SharedMiddlewares",
+        "NoOutpostPath",
         "RouteOfOtherApp",
         "ForeignRoute",
         "RouteStillUsed",
@@ -78,14 +108,18 @@ impl Warning {
             Self::SatisfyAny { .. } => "SatisfyAny",
             Self::Redirect { .. } => "Redirect",
             Self::InterceptsLogin { .. } => "InterceptsLogin",
+            Self::RewrittenDeepLink { .. } => "RewrittenDeepLink",
+            Self::ServerAlias { .. } => "ServerAlias",
+            Self::SharedMiddlewares { .. } => "SharedMiddlewares",
+            Self::NoOutpostPath => "NoOutpostPath",
             Self::RouteOfOtherApp { .. } => "RouteOfOtherApp",
             Self::ForeignRoute { .. } => "ForeignRoute",
             Self::RouteStillUsed { .. } => "RouteStillUsed",
         }
     }
 
-    /// Whether someone should act; the others only tell where a route comes from.
+    /// Whether someone should act; the others only tell how the login works.
     pub fn is_serious(&self) -> bool {
-        !matches!(self, Self::RouteOfOtherApp { .. } | Self::ForeignRoute { .. })
+        !matches!(self, Self::RouteOfOtherApp { .. } | Self::ForeignRoute { .. } | Self::NoOutpostPath)
     }
 }

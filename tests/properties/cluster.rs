@@ -4,7 +4,7 @@
 use super::world::{ours, set_owners};
 use ingress_sso::contract::OUTPOST_PATH;
 use ingress_sso::facts::{Identity, ObjectKey};
-use ingress_sso::plan::changes::{Annotate, Change, Companion, Kind, Repair};
+use ingress_sso::plan::changes::{Annotate, Change, Companion, Edit, Kind, Repair};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -135,7 +135,7 @@ impl Cluster {
             Change::Create(companion) => self.create(companion),
             Change::Repair(repair) => self.repair(repair),
             Change::Delete { kind, key, identity } => self.delete(*kind, key, identity),
-            Change::ReclaimStatus { app, identity, keys } => self.reclaim(app, identity, keys),
+            Change::Edit(edit) => self.edit(edit),
             Change::Annotate(annotate) => self.apply(annotate),
         }
     }
@@ -155,6 +155,7 @@ impl Cluster {
             Companion::ConfigMap(config_map) => {
                 Ok(self.store_config_map(key, config_map.as_ref().clone(), true))
             }
+            Companion::Middleware(_) => Err(ApiError::Conflict("these worlds have no Traefik".to_owned())),
         }
     }
 
@@ -174,6 +175,7 @@ impl Cluster {
                 let config_map = merged(self.config_maps.get(&key), &repair.patch)?;
                 Ok(self.store_config_map(key, config_map, false))
             }
+            Kind::Middleware => Err(ApiError::Conflict("these worlds have no Traefik".to_owned())),
         }
     }
 
@@ -182,6 +184,7 @@ impl Cluster {
             Kind::Ingress => self.ingresses.get(key).map(|object| &object.metadata),
             Kind::Service => self.services.get(key).map(|object| &object.metadata),
             Kind::ConfigMap => self.config_maps.get(key).map(|object| &object.metadata),
+            Kind::Middleware => None,
         };
         if metadata.map(Identity::of).as_ref() != Some(identity) {
             return Err(ApiError::Conflict(format!("{kind} {key} is another one")));
@@ -190,26 +193,23 @@ impl Cluster {
             Kind::Ingress => self.delete_ingress(key),
             Kind::Service => self.delete_service(key),
             Kind::ConfigMap => self.delete_config_map(key),
+            Kind::Middleware => Vec::new(),
         })
     }
 
-    /// A merge patch that removes annotations, whoever wrote them.
-    fn reclaim(
-        &mut self,
-        app: &ObjectKey,
-        identity: &Identity,
-        keys: &[String],
-    ) -> Result<Vec<Event>, ApiError> {
-        let removed: BTreeMap<_, _> = keys.iter().map(|key| (key, Value::Null)).collect();
+    /// A merge patch of annotations, whoever wrote them.
+    fn edit(&mut self, edit: &Edit) -> Result<Vec<Event>, ApiError> {
         let patch = json!({"metadata": {
-            "uid": identity.uid, "resourceVersion": identity.resource_version, "annotations": removed,
+            "uid": edit.identity.uid,
+            "resourceVersion": edit.identity.resource_version,
+            "annotations": edit.annotations,
         }});
-        let ingress = merged(self.ingresses.get(app), &patch)?;
-        if let Some(written) = self.written.get_mut(app) {
+        let ingress = merged(self.ingresses.get(&edit.app), &patch)?;
+        if let Some(written) = self.written.get_mut(&edit.app) {
             let annotations = written.metadata.annotations.get_or_insert_default();
-            annotations.retain(|key, _| !keys.contains(key));
+            annotations.retain(|key, _| !edit.annotations.contains_key(key));
         }
-        Ok(self.store(app.clone(), ingress, false))
+        Ok(self.store(edit.app.clone(), ingress, false))
     }
 
     /// Server-side apply without force.

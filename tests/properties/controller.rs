@@ -100,12 +100,8 @@ impl Controller {
     fn reconcile(&mut self, cluster: &mut Cluster, key: &Key) -> Result<(), ApiError> {
         let app = match key {
             Key::App(app) => app,
-            Key::Service(service) => {
-                let change = self.index.plan_service(service);
-                return change.map_or(Ok(()), |change| self.perform(cluster, &change));
-            }
-            Key::Headers(headers) => {
-                let change = self.index.plan_headers(headers);
+            Key::Service(_) | Key::Headers(_) | Key::Middleware(_) => {
+                let change = self.index.plan_shared(key);
                 return change.map_or(Ok(()), |change| self.perform(cluster, &change));
             }
         };
@@ -151,8 +147,7 @@ pub(crate) fn still_to_do(index: &Index) -> Vec<String> {
             let plans = [false, true].map(|is_overdue| plan_of(index, app, is_overdue).1);
             plans.into_iter().flat_map(|plan| plan.stages).flatten().collect()
         }
-        Key::Service(service) => Vec::from_iter(index.plan_service(service)),
-        Key::Headers(headers) => Vec::from_iter(index.plan_headers(headers)),
+        Key::Service(_) | Key::Headers(_) | Key::Middleware(_) => Vec::from_iter(index.plan_shared(key)),
     });
     changes.map(|change| format!("{change:?}")).collect()
 }
@@ -201,5 +196,6 @@ fn source(kind: Kind) -> Source {
         Kind::Ingress => Source::Ingresses,
         Kind::Service => Source::Services,
         Kind::ConfigMap => Source::ConfigMaps,
+        Kind::Middleware => Source::Middlewares,
     }
 }

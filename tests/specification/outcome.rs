@@ -2,7 +2,8 @@
 
 use super::validators::{NGINX, unacceptable_to_ingress_nginx};
 use super::world::World;
-use ingress_sso::plan::changes::{Annotate, AppPlan, Change};
+use ingress_sso::middleware::Middleware;
+use ingress_sso::plan::changes::{Annotate, AppPlan, Change, Edit};
 use ingress_sso::plan::warning::Warning;
 use ingress_sso::plan::{Decision, Protection};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -66,7 +67,9 @@ impl Case {
             failures.extend(difference(&expected.join("\n"), &describe_requests(&plan)));
         }
         if let Decision::Protect(protection) = &decision {
-            failures.extend(unacceptable_to_ingress_nginx(&protection.annotations));
+            if protection.headers.is_some() {
+                failures.extend(unacceptable_to_ingress_nginx(&protection.annotations));
+            }
             failures.extend(unacceptable_to_the_api(protection));
         }
         failures.extend(plan.stages.iter().flatten().filter_map(careless));
@@ -188,8 +191,14 @@ impl Protected {
         if let Some(headers) = &protection.headers {
             found = found.with_headers(headers);
         }
+        if let Some(middleware) = &protection.middleware {
+            found = found.with_middleware(middleware);
+        }
         if let Some(route) = &protection.outpost_ingress {
             found = found.with_route(route);
+        }
+        for (key, value) in &protection.edits {
+            found = found.with(&format!("edited {key}"), value.as_deref().unwrap_or("nothing"));
         }
         for (key, value) in &protection.annotations {
             found = found.with(key.strip_prefix(NGINX).unwrap_or(key), value);
@@ -214,6 +223,16 @@ impl Protected {
         let data: Vec<_> =
             headers.data.iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
         self.with("ConfigMap", &name(&headers.metadata)).with("ConfigMap holds", &data.join(" "))
+    }
+
+    fn with_middleware(mut self, middleware: &Middleware) -> Self {
+        self = self.with("Middleware", &name(&middleware.metadata));
+        let auth = json!(middleware.spec.forward_auth);
+        for (field, value) in auth.as_object().into_iter().flatten() {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            self = self.with(&format!("Middleware {field}"), &value);
+        }
+        self
     }
 
     fn with_route(mut self, route: &Ingress) -> Self {
@@ -327,16 +346,23 @@ fn describe_request(change: &Change) -> String {
         Change::Create(companion) => format!("create {} {}", companion.kind(), companion.key()),
         Change::Repair(repair) => format!("repair {} {}", repair.kind, repair.key),
         Change::Delete { kind, key, .. } => format!("delete {kind} {key}"),
-        Change::ReclaimStatus { app, keys, .. } => format!("take {} off {app}", keys.join(" and ")),
+        Change::Edit(edit) => {
+            let edits = edit.annotations.iter().map(|(key, value)| match value {
+                Some(value) => format!("{key} to {value}"),
+                None => format!("{key} away"),
+            });
+            format!("edit {}: {}", edit.app, edits.collect::<Vec<_>>().join(", "))
+        }
         Change::Annotate(annotate) => {
-            format!("annotate {}: {}", annotate.app, describe_annotations(annotate))
+            let force = if annotate.force { " by force" } else { "" };
+            format!("annotate {}{force}: {}", annotate.app, describe_annotations(annotate))
         }
     }
 }
 
 fn describe_annotations(annotate: &Annotate) -> String {
     let status = annotate.annotations.get("sso.djieno.com/status");
-    let auth = annotate.annotations.keys().any(|key| key.starts_with(NGINX)).then_some("auth");
+    let auth = annotate.annotations.keys().any(|key| !key.starts_with("sso.djieno.com/")).then_some("auth");
     let all: Vec<_> = status.map(String::as_str).into_iter().chain(auth).collect();
     if all.is_empty() { "nothing".to_owned() } else { all.join(" + ") }
 }
@@ -354,6 +380,7 @@ fn objects_after(world: &World, protection: &Protection, plan: &AppPlan) -> Stri
     let objects = [
         protection.service.as_ref().map(|object| json!(object)),
         protection.headers.as_ref().map(|object| json!(object)),
+        protection.middleware.as_ref().map(|object| json!(object)),
         protection.outpost_ingress.as_ref().map(|object| json!(object)),
         Some(json!(app)),
     ];
@@ -412,11 +439,12 @@ fn difference(expected: &str, found: &str) -> Option<String> {
 fn unacceptable_to_the_api(protection: &Protection) -> Vec<String> {
     let service = protection.service.as_ref().map(|object| (&object.metadata, 63));
     let headers = protection.headers.as_ref().map(|object| (&object.metadata, 253));
+    let middleware = protection.middleware.as_ref().map(|object| (&object.metadata, 253));
     let route = protection.outpost_ingress.as_ref().map(|object| (&object.metadata, 253));
     let subdomain = Regex::new(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$");
     let subdomain = subdomain.expect("the API server's rule");
     let mut failures = Vec::new();
-    for (metadata, longest) in [service, headers, route].into_iter().flatten() {
+    for (metadata, longest) in [service, headers, middleware, route].into_iter().flatten() {
         let name = metadata.name.clone().unwrap_or_default();
         if name.len() > longest || !subdomain.is_match(&name) {
             failures.push(format!("the name {name:?} is not valid"));
@@ -435,12 +463,12 @@ fn careless(change: &Change) -> Option<String> {
         Change::Repair(repair) => ["uid", "resourceVersion"]
             .iter()
             .all(|field| repair.patch["metadata"][field].as_str().is_some_and(|text| !text.is_empty())),
-        Change::Delete { identity, .. } | Change::ReclaimStatus { identity, .. } => {
+        Change::Delete { identity, .. } | Change::Edit(Edit { identity, .. }) => {
             !identity.uid.is_empty() && !identity.resource_version.is_empty()
         }
         Change::Annotate(annotate) => {
-            let takes_away_protection = annotate.annotations.is_empty();
-            !annotate.uid.is_empty() && (annotate.resource_version.is_some() || !takes_away_protection)
+            let takes_away = annotate.annotations.is_empty() || annotate.force;
+            !annotate.uid.is_empty() && (annotate.resource_version.is_some() || !takes_away)
         }
     };
     (!is_careful).then(|| format!("it does not say which version it means: {}", describe_request(change)))

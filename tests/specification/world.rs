@@ -2,9 +2,11 @@
 
 use ingress_sso::config::Settings;
 use ingress_sso::facts::{
-    ConfigMapFacts, DiscoveredOutpost, Identity, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts,
+    ConfigMapFacts, DiscoveredOutpost, Identity, IngressClassFacts, IngressFacts, MiddlewareFacts, ObjectKey,
+    ServiceFacts,
 };
 use ingress_sso::index::{Index, Source};
+use ingress_sso::middleware::Middleware;
 use ingress_sso::plan::changes::{AppPlan, app_plan};
 use ingress_sso::plan::{Decision, decide};
 use ingress_sso_testbed::builders::{IngressBuilder, ingress, ingress_class};
@@ -29,6 +31,7 @@ pub(crate) struct World {
     ingresses: Vec<Ingress>,
     services: Vec<Service>,
     config_maps: Vec<ConfigMap>,
+    middlewares: Vec<Middleware>,
     outposts: Vec<Service>,
     not_listed: Option<Source>,
     events: Vec<fn(&mut Index)>,
@@ -55,6 +58,7 @@ impl World {
             ingresses: Vec::new(),
             services: Vec::new(),
             config_maps: Vec::new(),
+            middlewares: Vec::new(),
             outposts: Vec::new(),
             not_listed: None,
             events: Vec::new(),
@@ -68,8 +72,12 @@ impl World {
         self
     }
 
-    pub(crate) fn class(mut self, name: &str, controller: &str) -> Self {
-        self.classes.push(ingress_class(name, controller));
+    pub(crate) fn class(self, name: &str, controller: &str) -> Self {
+        self.class_object(ingress_class(name, controller))
+    }
+
+    pub(crate) fn class_object(mut self, class: IngressClass) -> Self {
+        self.classes.push(class);
         self
     }
 
@@ -92,6 +100,13 @@ impl World {
     pub(crate) fn config_map(mut self, mut config_map: ConfigMap) -> Self {
         admit(&mut config_map.metadata);
         self.config_maps.push(config_map);
+        self
+    }
+
+    /// One more Middleware, whoever made it.
+    pub(crate) fn middleware(mut self, mut middleware: Middleware) -> Self {
+        admit(&mut middleware.metadata);
+        self.middlewares.push(middleware);
         self
     }
 
@@ -154,6 +169,9 @@ impl World {
         }
         for config_map in &self.config_maps {
             index.observe_headers(ConfigMapFacts::extract(config_map));
+        }
+        for middleware in &self.middlewares {
+            index.observe_middleware(MiddlewareFacts::extract(middleware, keys));
         }
         for ingress in &self.ingresses {
             index.observe_ingress(IngressFacts::extract(ingress, keys).expect("an Ingress with a name"));
@@ -242,15 +260,28 @@ pub(crate) fn applied(ingress: impl Into<Ingress>, annotations: &[(&str, &str)])
     all.extend(annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     let owned: Map<String, Value> =
         annotations.iter().map(|(key, _)| (format!("f:{key}"), json!({}))).collect();
-    ingress.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
+    ingress.metadata.managed_fields = Some(vec![managed("Apply", &owned)]);
+    ingress
+}
+
+/// `ingress` as a merge patch by this controller leaves it: with this annotation, which it edited in place.
+pub(crate) fn edited(mut ingress: Ingress, key: &str, value: &str) -> Ingress {
+    ingress.metadata.annotations.get_or_insert_default().insert(key.to_owned(), value.to_owned());
+    let keys = [(format!("f:{key}"), json!({}))].into_iter().collect();
+    ingress.metadata.managed_fields.get_or_insert_default().push(managed("Update", &keys));
+    ingress
+}
+
+/// The API server's note that this controller owns the annotations `keys`.
+fn managed(operation: &str, keys: &Map<String, Value>) -> ManagedFieldsEntry {
+    ManagedFieldsEntry {
         manager: Some("ingress-sso".to_owned()),
-        operation: Some("Apply".to_owned()),
+        operation: Some(operation.to_owned()),
         api_version: Some("networking.k8s.io/v1".to_owned()),
         fields_type: Some("FieldsV1".to_owned()),
-        fields_v1: Some(FieldsV1(json!({"f:metadata": {"f:annotations": owned}}))),
+        fields_v1: Some(FieldsV1(json!({"f:metadata": {"f:annotations": keys}}))),
         ..ManagedFieldsEntry::default()
-    }]);
-    ingress
+    }
 }
 
 /// Annotations by the last part of their key.
@@ -260,6 +291,9 @@ pub(crate) trait Annotated {
 
     /// An annotation of ingress-nginx.
     fn nginx(self, name: &str, value: &str) -> Self;
+
+    /// An annotation of Traefik.
+    fn traefik(self, name: &str, value: &str) -> Self;
 }
 
 impl Annotated for IngressBuilder {
@@ -269,5 +303,9 @@ impl Annotated for IngressBuilder {
 
     fn nginx(self, name: &str, value: &str) -> Self {
         self.annotation(&format!("nginx.ingress.kubernetes.io/{name}"), value)
+    }
+
+    fn traefik(self, name: &str, value: &str) -> Self {
+        self.annotation(&format!("traefik.ingress.kubernetes.io/{name}"), value)
     }
 }
