@@ -36,7 +36,7 @@ async fn healthz_answers_at_once_and_readyz_when_all_lists_are_there() -> Result
     })
     .await?;
     let response = controller.get("/readyz").await?;
-    assert_eq!(response.status, 503, "{}", response.body);
+    assert_eq!(response.status, 503, "{}", response.text());
     eventually("a log line for each forbidden watch", PATIENCE, || async {
         let logs = controller.logs()?;
         for source in ["Ingresses", "Classes", "Services", "ConfigMaps", "Outposts"] {

@@ -92,7 +92,7 @@ impl Controller {
             }
             match self.get("/readyz").await? {
                 Response { status: 200, .. } => Ok(Some(Ok(()))),
-                Response { status, body } => bail!("/readyz answers {status} {}", body.trim()),
+                other => bail!("/readyz answers {} {}", other.status, other.text().trim()),
             }
         });
         ready.await.unwrap_or_else(Err).map_err(|error| self.process.failure(&format!("{error:#}")))

@@ -13,12 +13,16 @@
 //! | [`builders`]      | Ingresses, Services and others in one line                                    |
 //! | [`wait`]          | waiting for a state, with an error that says what was seen instead            |
 //! | [`duplicate_webhook`] | what ingress-nginx's admission webhook rejects                             |
+//! | [`outpost`]       | a strict double of authentik's proxy outpost, and of authentik at login       |
+//! | [`echo`]          | the protected app: says what reached it                                       |
+//! | [`browser`]       | a visitor who keeps cookies and follows redirects, through a data plane       |
+//! | [`record`]        | a request as it arrived at one of these                                       |
 //! | [`kubectl`]       | the real kubectl                                                              |
 //! | [`guard`]         | no child process and no temporary file outlives a test, however it ends       |
 //! | [`process`]       | a child process under a guard, with its log                                   |
 //! | [`assets`]        | where the three servers come from: given, or built once                       |
 //! | [`cache`]         | what is made once a machine: built or installed under a lock                  |
-//! | [`http`]          | one GET without a client library                                              |
+//! | [`http`]          | HTTP/1.1 as bytes: requests that no client library would send                 |
 //! | [`port`]          | ports that are free, and stay so over a restart                               |
 //!
 //! ```no_run
@@ -38,16 +42,22 @@
 //! temporary directories with all logs (see [`guard`]).
 
 pub mod assets;
+pub mod browser;
 pub mod builders;
 pub mod cache;
 pub mod control_plane;
 pub mod controller;
 pub mod duplicate_webhook;
+pub mod echo;
 pub mod guard;
 pub mod http;
 pub mod kubectl;
+pub mod outpost;
 pub mod port;
 pub mod process;
+pub mod record;
 pub mod scene;
+mod server;
+mod tls;
 pub mod wait;
 pub mod writes;
