@@ -131,8 +131,8 @@ mod tests {
 
         server.stop().await;
         let mut rest = Vec::new();
-        // Ends: the connection was closed.
-        _ = kept.read_to_end(&mut rest).await;
+        let end = kept.read_to_end(&mut rest);
+        _ = tokio::time::timeout(Duration::from_secs(5), end).await.expect("the connection is still open");
         assert!(get(address, "/").await.is_err());
 
         server.restart().await.unwrap();
