@@ -28,6 +28,9 @@ const SMALL: usize = 64 * 1024;
 /// It answers 200 with an [`Echoed`] as JSON, whatever is asked. On any path it takes a WebSocket that is asked for,
 /// and sends back every message. Two words in the query make its answer larger: `respond_header_bytes=12000` adds a
 /// header `X-Large` with a value of that size, `respond_cookie_bytes=12000` a cookie `large`.
+///
+/// Beneath it is hyper: what that takes for no request, such as a target that is no UTF-8, gets an empty 400 and is
+/// not recorded.
 pub struct Echo {
     server: Server,
     log: Arc<Log<Echoed>>,
@@ -95,7 +98,8 @@ async fn answer(
     Extension(Peer(peer)): Extension<Peer>,
     request: Request,
 ) -> Response {
-    if request.headers().contains_key(UPGRADE) {
+    let wanted = request.headers().get(UPGRADE);
+    if wanted.is_some_and(|wanted| wanted.as_bytes().eq_ignore_ascii_case(b"websocket")) {
         return upgrade(&log, peer, request);
     }
     let (parts, body) = request.into_parts();
@@ -188,6 +192,23 @@ mod tests {
         assert_eq!(echo.requests(), [echoed]);
         echo.clear();
         assert_eq!(echo.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn takes_request_lines_that_no_client_sends() {
+        let echo = start().await;
+        for target in ["http://b.example.test/x?y=%zz", "/outpost.goauthentik.io/../x", "//..%2fx;a?b?c", "*"]
+        {
+            let request = Request::new("OPTIONS", target).header("Host", "a").header("Upgrade", "h2c");
+            let echoed: Echoed = request.send(echo.address()).await.unwrap().json().unwrap();
+            assert_eq!(echoed.request.target, target);
+        }
+        let without_host = Request::get("/ü").send(echo.address()).await.unwrap();
+        assert!(without_host.text().contains("\"headers\":[]"), "{}", without_host.text());
+        let refused = Request::get(b"/\xff").send(echo.address()).await.unwrap();
+        assert_eq!((refused.status, echo.count()), (400, 5));
+        let head = Request::new("HEAD", "/").send(echo.address()).await.unwrap();
+        assert_eq!((head.status, head.body.len()), (200, 0));
     }
 
     #[tokio::test]

@@ -114,8 +114,8 @@ impl Browser {
     /// Where to connect for a URL, and the name to ask for in TLS if it is one for TLS.
     fn way(&self, url: &Url) -> Result<(SocketAddr, Option<String>)> {
         let is_tls = match url.scheme() {
-            "https" | "wss" => true,
-            "http" | "ws" => false,
+            "https" => true,
+            "http" => false,
             other => bail!("{url}: no way to ask for {other}"),
         };
         let port = url.port_or_known_default().context("a URL without a port")?;
