@@ -15,12 +15,12 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: control-plane ## Watch it work: a real API server, the controller, an app that opts in and out again
+demo: testbed ## Watch it work: a real API server, the controller, an app that opts in and out again
 	cargo build --workspace --bins
 	@target/debug/demo target/debug/ingress-sso
 
 .PHONY: test
-test: control-plane lint ## Run all checks and all tests; properties with the same random worlds each time
+test: testbed lint ## Run all checks and all tests; properties with the same random worlds each time
 	PROPTEST_RNG_SEED=1 cargo test --workspace --no-fail-fast
 
 .PHONY: properties
@@ -47,11 +47,11 @@ $(CARGO_DENY):
 		--target-dir $(CARGO_DENY_ROOT)/target
 	@rm -rf $(CARGO_DENY_ROOT)/target
 
-.PHONY: control-plane
-control-plane: ## Build etcd, kube-apiserver and kube-controller-manager once (about 10 minutes)
-	@cargo build --package ingress-sso-testbed --bin control-plane-build
-	@target/debug/control-plane-build >/dev/null
+.PHONY: testbed
+testbed: ## Build and install once what tests run: Kubernetes, ingress-nginx, Traefik (about 12 minutes)
+	@cargo build --package ingress-sso-testbed --bin testbed-build
+	@target/debug/testbed-build >/dev/null
 
 .PHONY: clean
-clean: ## Remove what cargo built; the control plane stays in the cache
+clean: ## Remove what cargo built; the testbed stays in the cache
 	cargo clean

@@ -1,10 +1,11 @@
 //! Ingresses, Services and others in one line.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddrV4};
 
 use k8s_openapi::{
     api::{
         core::v1::{Namespace, Service, ServicePort, ServiceSpec},
+        discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
         networking::v1::{
             HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressClass, IngressClassSpec,
             IngressRule, IngressServiceBackend, IngressSpec, IngressTLS, ServiceBackendPort,
@@ -201,6 +202,37 @@ pub fn external_name_service(namespace: &str, name: &str, host: &str, port: i32)
         }),
         ..Default::default()
     }
+}
+
+/// A Service of port 80 and the `EndpointSlice` that leads it to `address`, as kube-controller-manager makes it for Pods.
+///
+/// The API server refuses loopback addresses: see [`crate::network`] for others.
+pub fn service_to(namespace: &str, name: &str, address: SocketAddrV4) -> (Service, EndpointSlice) {
+    let service = Service {
+        metadata: metadata(Some(namespace), name),
+        spec: Some(ServiceSpec { ports: Some(vec![service_port("http", 80)]), ..Default::default() }),
+        ..Default::default()
+    };
+    let label = ("kubernetes.io/service-name".to_owned(), name.to_owned());
+    let slice = EndpointSlice {
+        metadata: ObjectMeta {
+            labels: Some(BTreeMap::from([label])),
+            ..metadata(Some(namespace), &format!("{name}-endpoints"))
+        },
+        address_type: "IPv4".to_owned(),
+        endpoints: vec![Endpoint {
+            addresses: vec![address.ip().to_string()],
+            conditions: Some(EndpointConditions { ready: Some(true), ..Default::default() }),
+            ..Default::default()
+        }],
+        ports: Some(vec![EndpointPort {
+            name: Some("http".to_owned()),
+            port: Some(address.port().into()),
+            protocol: Some("TCP".to_owned()),
+            ..Default::default()
+        }]),
+    };
+    (service, slice)
 }
 
 /// The Service that authentik's own outpost controller makes for the proxy outpost `slug`: `ak-outpost-<slug>`

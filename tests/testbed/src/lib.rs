@@ -1,4 +1,5 @@
-//! Real parts for the tests of `ingress-sso`: a Kubernetes control plane, kubectl, the controller itself.
+//! Real parts for the tests of `ingress-sso`: a Kubernetes control plane, ingress-nginx, Traefik, kubectl, the
+//! controller itself.
 //!
 //! A test of a controller against a fake API server tests the fake. This crate runs the real servers
 //! instead, as child processes without root, without containers and without a cluster, ready in about two
@@ -17,6 +18,13 @@
 //! | [`echo`]          | the protected app: says what reached it                                       |
 //! | [`browser`]       | a visitor who keeps cookies and follows redirects, through a data plane       |
 //! | [`record`]        | a request as it arrived at one of these                                       |
+//! | [`ingress_nginx`] | the real ingress-nginx controller with a real nginx                           |
+//! | [`traefik`]       | the real Traefik, native and in the place of ingress-nginx                    |
+//! | [`network`]       | a private network: addresses and ports of their own, without root             |
+//! | [`dns`]           | a DNS server for the names of apps and Services                               |
+//! | [`skip`]          | leaving tests out loudly, and never in CI                                     |
+//! | [`prepare`]       | making ahead all that comes from package registries                           |
+//! | [`apply`]         | objects that are to be as they are written                                    |
 //! | [`kubectl`]       | the real kubectl                                                              |
 //! | [`guard`]         | no child process and no temporary file outlives a test, however it ends       |
 //! | [`process`]       | a child process under a guard, with its log                                   |
@@ -41,23 +49,31 @@
 //! `XDG_CACHE_HOME` moves the cache (see [`cache`]); `INGRESS_SSO_TESTBED_KEEP`, set to anything, keeps the
 //! temporary directories with all logs (see [`guard`]).
 
+pub mod apply;
 pub mod assets;
 pub mod browser;
 pub mod builders;
 pub mod cache;
 pub mod control_plane;
 pub mod controller;
+pub mod dns;
 pub mod duplicate_webhook;
 pub mod echo;
+mod go;
 pub mod guard;
 pub mod http;
+pub mod ingress_nginx;
 pub mod kubectl;
 pub mod outpost;
+pub mod network;
 pub mod port;
+pub mod prepare;
 pub mod process;
 pub mod record;
 pub mod scene;
 mod server;
 mod tls;
+pub mod skip;
+pub mod traefik;
 pub mod wait;
 pub mod writes;
