@@ -9,7 +9,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::{ErrorKind, Write},
-    net::{Ipv4Addr, TcpListener},
+    net::Ipv4Addr,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::Command,
@@ -110,20 +110,19 @@ fn setting(sys: &Path) -> Option<&'static str> {
 }
 
 fn set_up() -> Result<()> {
-    // A program that was started by one inside finds everything in place.
-    if TcpListener::bind((HOST, 0)).is_ok() {
-        return Ok(());
-    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().build().context("make a runtime")?;
-    runtime.block_on(set_up_loopback())?;
+    // A program that was started by one inside finds everything in place.
+    if !runtime.block_on(set_up_loopback())? {
+        return Ok(());
+    }
     let ports = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
     fs::write(ports, "0").with_context(|| format!("allow ports below 1024 in {ports}"))?;
     set_up_resolver()
 }
 
-/// Not through the program `ip`, which minimal systems lack.
-async fn set_up_loopback() -> Result<()> {
+/// Whether there was something to do. Not through the program `ip`, which minimal systems lack.
+async fn set_up_loopback() -> Result<bool> {
     let (connection, netlink, _) = new_connection().context("open a netlink socket")?;
     let connection = tokio::spawn(connection);
     let done = configure(&netlink).await;
@@ -131,15 +130,21 @@ async fn set_up_loopback() -> Result<()> {
     done
 }
 
-async fn configure(netlink: &Handle) -> Result<()> {
+async fn configure(netlink: &Handle) -> Result<bool> {
     // The first device of every network.
     let lo = 1;
+    match netlink.address().add(lo, HOST.into(), PREFIX).execute().await {
+        Err(rtnetlink::Error::NetlinkError(error)) if error.to_io().kind() == ErrorKind::AlreadyExists => {
+            return Ok(false);
+        }
+        added => added.context("add an address to lo")?,
+    }
     let up = LinkUnspec::new_with_index(lo).up().build();
     netlink.link().set(up).execute().await.context("set lo up")?;
-    netlink.address().add(lo, HOST.into(), PREFIX).execute().await.context("add an address to lo")?;
     // Whoever looks for anything outside is told at once that there is no way.
     let nowhere = RouteMessageBuilder::<Ipv4Addr>::new().kind(RouteType::Unreachable).build();
-    netlink.route().add(nowhere).execute().await.context("add a default route")
+    netlink.route().add(nowhere).execute().await.context("add a default route")?;
+    Ok(true)
 }
 
 /// Puts another file in the place of `/etc/resolv.conf`, for those inside.
