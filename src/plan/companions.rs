@@ -167,8 +167,8 @@ pub(super) fn rules_of(paths: &[&OutpostPath]) -> Vec<IngressRule> {
     paths.iter().map(rule).collect()
 }
 
-/// `ImplementationSpecific`, not `Prefix`: several releases of ingress-nginx reject a dot in a `Prefix`, and a plain
-/// prefix also takes paths like `/outpost.goauthentik.iox`, which outposts let through, away from the app.
+/// `ImplementationSpecific`, not `Prefix`: several releases of ingress-nginx reject a dot in a `Prefix`. It matches the
+/// same, so `/outpost.goauthentik.iox`, which outposts let through, stays with the app.
 fn outpost_rule(host: String, service: String, port: i32) -> IngressRule {
     let port = Some(ServiceBackendPort { number: Some(port), name: None });
     let service = Some(IngressServiceBackend { name: service, port });
