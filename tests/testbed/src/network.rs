@@ -10,13 +10,15 @@ use std::{
     fs,
     io::{ErrorKind, Write},
     net::Ipv4Addr,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::Path,
-    process::Command,
+    process::{Command, ExitStatus, exit},
 };
 
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder, new_connection, packet_route::route::RouteType};
+
+use crate::guard::Guard;
 
 /// The machine itself, inside.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 201, 0, 1);
@@ -33,9 +35,22 @@ const PREFIX: u8 = 16;
 /// Set for the program inside.
 const INSIDE: &str = "INGRESS_SSO_TESTBED_NETWORK";
 
-/// `--kill-child` and the process namespace: when this process is killed, all that it started ends with it.
-const NAMESPACES: [&str; 8] =
-    ["--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+/// Makes the namespaces. However this process ends, the kernel ends `unshare` with it, by `setpriv`, and that ends all
+/// processes inside.
+const NAMESPACES: [&str; 12] = [
+    "--pdeathsig",
+    "KILL",
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--net",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+    "--",
+];
 
 /// The first process of a process namespace ignores SIGINT and SIGTERM unless it handles them, and has to wait for
 /// orphans. So it is this shell, and the test program behaves as ever.
@@ -53,8 +68,9 @@ pub enum Network {
 /// Puts the program into a private network, by starting it again inside, with the same arguments and environment.
 ///
 /// To be called first thing in `main`, while there is one thread and no runtime. Outside, it does not return where it
-/// succeeds: this process becomes the one that waits for the program inside, and ends with its exit code. Inside, it
-/// returns [`Network::Inside`]. There are no package registries inside, and so `prepare` makes ahead what the program
+/// succeeds: this process waits for the program inside, and ends with its exit code. Inside, it returns
+/// [`Network::Inside`]. Temporary files inside are below one directory, which goes when this process ends by whatever
+/// cause. There are no package registries inside, and so `prepare` makes ahead what the program
 /// needs of them; it is called outside only. See [`crate::prepare`].
 ///
 /// Fails when the network was made and cannot be set up. Where `prepare` fails, the network counts as unavailable.
@@ -69,22 +85,32 @@ pub fn enter(prepare: impl FnOnce() -> Result<()>) -> Result<Network> {
     if let Err(error) = prepare() {
         return Ok(Network::Unavailable(format!("{error:#}")));
     }
+    let status = run_inside()?;
+    // The shell inside turns the end by a signal into such a code, too.
+    exit(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+}
+
+/// Runs this program inside, with the same arguments and standard streams, to its end.
+fn run_inside() -> Result<ExitStatus> {
     let program = env::current_exe().context("find this program")?;
-    let mut command = Command::new("unshare");
+    // Those inside are killed with this process, the guards among them, and so cannot clean up.
+    let guard = Guard::new("network-")?;
+    let mut command = Command::new("setpriv");
     command.args(NAMESPACES).args(["sh", "-c", INIT, "init"]).arg(program).args(env::args_os().skip(1));
-    // It returns only to fail.
-    Err(Error::from(command.env(INSIDE, "1").exec()).context("run unshare"))
+    command.env(INSIDE, "1").env("TMPDIR", guard.dir()).status().context("run unshare")
 }
 
 /// Why there can be no private network here, if so.
 fn obstacle() -> Option<String> {
-    let output = match Command::new("unshare").args(NAMESPACES).arg("true").output() {
+    let output = match Command::new("setpriv").args(NAMESPACES).arg("true").output() {
         Ok(output) if output.status.success() => return None,
         Ok(output) => output,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Some(String::from("there is no program `unshare`, which is a part of util-linux"));
+            return Some(String::from(
+                "there are no programs `setpriv` and `unshare`, which are a part of util-linux",
+            ));
         }
-        Err(error) => return Some(format!("unshare does not run: {error}")),
+        Err(error) => return Some(format!("setpriv does not run: {error}")),
     };
     let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Some(setting(Path::new("/proc/sys")).map_or(message.clone(), |setting| format!("{setting} ({message})")))

@@ -90,6 +90,8 @@ pub(super) fn command(dir: &Path, controller: &Path, nginx: &Path) -> Command {
     command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     command.args(["sh", "-c", MOUNT, "mount"]).args([dir, nginx, controller]).args(order(dir)).arg("--");
     command.arg(format!("{CONTROLLER}/controller")).env("NGINX_BINARY", WRAPPER);
+    // The directory for temporary files outside is not there inside.
+    command.env("TMPDIR", "/tmp");
     command
 }
 
