@@ -4,7 +4,11 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{Api, Client, ResourceExt, api::DeleteParams};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, DynamicObject, ListParams},
+    core::{ApiResource, GroupVersionKind},
+};
 use tokio::task::spawn_blocking;
 
 use crate::{apply::apply, cache, control_plane::ControlPlane, go::Module, wait::eventually};
@@ -66,12 +70,12 @@ fn generate(target: &Path) -> Result<()> {
 /// Fails when there is no Go to generate them with, or when the API server refuses them.
 pub async fn install_crds(plane: &ControlPlane) -> Result<()> {
     let definitions = spawn_blocking(definitions).await??;
-    let api = api(plane.client()?);
+    let client = plane.client()?;
     for definition in &definitions {
-        apply(&api, definition).await?;
+        apply(&Api::all(client.clone()), definition).await?;
     }
     for definition in &definitions {
-        established(&api, &definition.name_any()).await?;
+        served(&client, definition).await?;
     }
     Ok(())
 }
@@ -79,8 +83,14 @@ pub async fn install_crds(plane: &ControlPlane) -> Result<()> {
 /// Removes the definitions, and with them every object of their kinds, and returns when they are gone.
 pub async fn remove_crds(plane: &ControlPlane) -> Result<()> {
     let definitions = spawn_blocking(definitions).await??;
-    let api = api(plane.client()?);
+    let client = plane.client()?;
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in &definitions {
+        // The API server lists the objects to delete them. If it is still busy with beginning to serve them, it fails
+        // and tries again only much later.
+        if api.get_opt(&definition.name_any()).await?.is_some() {
+            served(&client, definition).await?;
+        }
         match api.delete(&definition.name_any(), &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             result => drop(result.with_context(|| format!("delete {}", definition.name_any()))?),
@@ -89,25 +99,26 @@ pub async fn remove_crds(plane: &ControlPlane) -> Result<()> {
     for definition in &definitions {
         let name = definition.name_any();
         eventually(format!("the end of {name}"), SOON, || async {
-            Ok(api.get_opt(&name).await?.is_none().then_some(()))
+            match api.get_opt(&name).await? {
+                None => Ok(Some(())),
+                Some(definition) => bail!("{:?}", definition.status.and_then(|status| status.conditions)),
+            }
         })
         .await?;
     }
     Ok(())
 }
 
-fn api(client: Client) -> Api<CustomResourceDefinition> {
-    Api::all(client)
-}
-
-async fn established(api: &Api<CustomResourceDefinition>, name: &str) -> Result<()> {
-    eventually(format!("the API server to serve {name}"), SOON, || async {
-        let status = api.get(name).await?.status;
-        let conditions = status.and_then(|status| status.conditions).unwrap_or_default();
-        if conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
-            return Ok(Some(()));
-        }
-        bail!("{conditions:?}")
+/// Waits until the API server answers for the kind, from the cache that it fills first.
+async fn served(client: &Client, definition: &CustomResourceDefinition) -> Result<()> {
+    let names = &definition.spec.names;
+    let version = definition.spec.versions.first().context("a definition without versions")?;
+    let kind = GroupVersionKind::gvk(&definition.spec.group, &version.name, &names.kind);
+    let resource = ApiResource::from_gvk_with_plural(&kind, &names.plural);
+    let objects: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    eventually(format!("the API server to serve {}", definition.name_any()), SOON, || async {
+        objects.list(&ListParams::default().match_any().limit(1)).await?;
+        Ok(Some(()))
     })
     .await
 }
