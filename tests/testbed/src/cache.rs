@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
 
 /// Returns the directory of the cache. Fails when neither `XDG_CACHE_HOME` nor `HOME` is set.
 pub fn directory() -> Result<PathBuf> {
@@ -40,6 +41,18 @@ pub fn once(target: &Path, what: &str, fill: impl FnOnce(&Path) -> Result<()>) -
     fs::create_dir(&partial).with_context(|| format!("make {}", partial.display()))?;
     fill(&partial).with_context(|| format!("make {what} in {}", partial.display()))?;
     fs::rename(&partial, target).with_context(|| format!("rename to {}", target.display()))
+}
+
+/// Names something by all that goes into it, so that another version of it does not pass for this one. The kind of
+/// machine goes into it by itself.
+pub(crate) fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts.into_iter().chain([env::consts::OS, env::consts::ARCH]) {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    let first = hash.finalize().first_chunk().copied().unwrap_or_default();
+    format!("{:016x}", u64::from_be_bytes(first))
 }
 
 /// Takes the lock at `path`, which the kernel gives back when the file is closed, also by a SIGKILL.

@@ -4,7 +4,6 @@
 //! module proxy, and its `go.sum` has the hash of all of it.
 
 use std::{
-    env,
     fmt::Display,
     fs,
     path::{Path, PathBuf},
@@ -14,7 +13,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 
 use crate::{cache, guard::Guard, process::Process};
 
@@ -35,14 +33,7 @@ pub(crate) struct Module(pub(crate) &'static [(&'static str, &'static str)]);
 impl Module {
     /// Names what is made of the module by all that goes into it, `parts` included, except the version of Go.
     pub(crate) fn key<'a>(&self, parts: impl IntoIterator<Item = &'a str>) -> String {
-        let mut hash = Sha256::new();
-        let files = self.0.iter().flat_map(|&(name, content)| [name, content]);
-        for part in files.chain(parts).chain([env::consts::OS, env::consts::ARCH]) {
-            hash.update(part.len().to_be_bytes());
-            hash.update(part);
-        }
-        let first = hash.finalize().first_chunk().copied().unwrap_or_default();
-        format!("{:016x}", u64::from_be_bytes(first))
+        cache::key(self.0.iter().flat_map(|&(name, content)| [name, content]).chain(parts))
     }
 
     /// Writes the files to a temporary directory, where Go can work with them.

@@ -50,7 +50,7 @@ pub(super) async fn install(client: &Client, config: &BTreeMap<String, String>) 
         },
         "spec": {
             "automountServiceAccountToken": false,
-            "containers": [{ "name": "controller", "image": "registry.k8s.io/ingress-nginx/controller" }],
+            "containers": [{ "name": "controller", "image": "controller" }],
         },
     }))?;
     // A Pod is hardly to be changed, and not worth it.

@@ -25,7 +25,7 @@ const BUILD_FLAGS: [&str; 5] =
     ["-trimpath", "-mod=readonly", "-v", "-ldflags", "-s -w -X k8s.io/ingress-nginx/version.RELEASE=v1.11.1"];
 
 /// Packages that a cold build compiles, to show how far it is.
-const GO_PACKAGES: usize = 620;
+const GO_PACKAGES: usize = 850;
 
 /// In place of Lua libraries that the official image has and Debian has not.
 const LUA: [(&str, &str); 8] = [
@@ -112,7 +112,9 @@ fn without_stream(template: &str) -> Option<String> {
 ///
 /// Fails where there is no `apt-get`, with a reason to leave tests out, and when a package cannot be had.
 pub(super) fn nginx() -> Result<PathBuf> {
-    let target = cache::directory()?.join("debian-nginx").join(release());
+    let release = release();
+    let key = cache::key(PACKAGES.into_iter().chain([release.as_str(), DOWNLOAD]));
+    let target = cache::directory()?.join("debian-nginx").join(format!("{release}-{key}"));
     cache::once(&target, "nginx from Debian's packages", unpack)?;
     Ok(target)
 }

@@ -148,3 +148,28 @@ fn library_directories(nginx: &Path) -> Result<Vec<String>> {
     ensure!(!found.is_empty(), "{} has no shared libraries", nginx.display());
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sandbox_s_own_place_is_covered_last() {
+        assert_eq!(order(Path::new("/tmp/x/sandbox")), ["etc", "var", "tmp"]);
+        assert_eq!(order(Path::new("/var/tmp/x/sandbox")), ["etc", "tmp", "var"]);
+    }
+
+    #[test]
+    fn nginx_finds_its_libraries_wherever_the_packages_have_them() {
+        let nginx = tempfile::tempdir().unwrap();
+        assert!(library_directories(nginx.path()).is_err());
+        for dir in ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "usr/lib/nginx"] {
+            fs::create_dir_all(nginx.path().join(dir)).unwrap();
+        }
+        let expected = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
+        assert_eq!(library_directories(nginx.path()).unwrap(), expected);
+        assert!(
+            wrapper(nginx.path()).unwrap().contains("/etc/testbed/nginx/usr/sbin/nginx -g 'load_module ")
+        );
+    }
+}
