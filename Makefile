@@ -15,7 +15,7 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: testbed ## Watch it work: a real API server, the controller, an app that opts in and out again
+demo: ## Watch it work: a real API server, the controller, an app that opts in and out again
 	cargo build --workspace --bins
 	@target/debug/demo target/debug/ingress-sso
 
