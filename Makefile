@@ -9,15 +9,16 @@ CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
 
 ARGS ?=
 CASES ?= 10000
+DATA_PLANE ?=
 
 .PHONY: help
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Watch it work: a real API server, the controller, an app that opts in and out again
+demo: ## Watch it work: an app behind a real ingress controller, protected and opened again; DATA_PLANE=nginx or traefik
 	cargo build --workspace --bins
-	@target/debug/demo target/debug/ingress-sso
+	@target/debug/demo target/debug/ingress-sso $(DATA_PLANE)
 
 .PHONY: test
 test: testbed lint ## Run all checks and all tests; properties with the same random worlds each time

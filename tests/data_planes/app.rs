@@ -6,20 +6,16 @@ use ingress_sso_testbed::browser::Browser;
 use ingress_sso_testbed::builders::{IngressBuilder, ingress, service_to};
 use ingress_sso_testbed::echo::{Echo, Echoed};
 use ingress_sso_testbed::http::Response;
+use ingress_sso_testbed::ingress_nginx::OVERLAP;
 use ingress_sso_testbed::outpost::{Outpost, User};
 use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, PATIENCE, annotation};
-use ingress_sso_testbed::wait::eventually;
+use ingress_sso_testbed::wait::steadily;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
-use std::cell::Cell;
 use std::net::SocketAddrV4;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use url::Url;
-
-/// How long workers of before a reload may go on serving beside those of after it: nginx starts the new ones 100 ms before it
-/// ends the old ones, and one reload may follow another.
-const OVERLAP: Duration = Duration::from_millis(600);
 
 /// An app with a host, and the server behind it.
 pub(crate) struct App {
@@ -102,14 +98,7 @@ impl App {
         is_so: impl AsyncFn(&Self) -> Result<bool>,
     ) -> Result<()> {
         let overlap = if site.lane.is_nginx() { OVERLAP } else { Duration::ZERO };
-        let since = Cell::new(None);
-        eventually(format!("{what} at {}", self.host), PATIENCE, || async {
-            let holds = is_so(self).await;
-            let now = Instant::now();
-            since.set(since.get().or(Some(now)).filter(|_| matches!(holds, Ok(true))));
-            Ok((holds? && since.get().is_some_and(|since| now - since >= overlap)).then_some(()))
-        })
-        .await
+        steadily(format!("{what} at {}", self.host), overlap, PATIENCE, || is_so(self)).await
     }
 
     /// What a stranger gets at `path`.

@@ -1,6 +1,6 @@
 //! Waiting for a state, with an error that says what was seen instead.
 
-use std::{fmt::Display, future::Future, time::Duration};
+use std::{cell::Cell, fmt::Display, future::Future, time::Duration};
 
 use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -59,6 +59,33 @@ where
     }
 }
 
+/// Waits until `check` says yes, and goes on to say so for `steady`: for a state that comes and goes before it stays.
+///
+/// Fails like [`eventually`].
+pub async fn steadily<F, Fut>(
+    what: impl Display,
+    steady: Duration,
+    timeout: Duration,
+    mut check: F,
+) -> Result<()>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<bool>>,
+{
+    let since = Cell::new(None);
+    let since = &since;
+    eventually(what, timeout, || {
+        let look = check();
+        async move {
+            let holds = look.await;
+            let now = Instant::now();
+            since.set(since.get().or(Some(now)).filter(|_| matches!(holds, Ok(true))));
+            Ok((holds? && since.get().is_some_and(|since| now - since >= steady)).then_some(()))
+        }
+    })
+    .await
+}
+
 /// Checks for the whole of `period` that `check` holds: the opposite of [`eventually`], for "and then nothing
 /// happens".
 ///
@@ -93,6 +120,21 @@ mod tests {
         .await
         .unwrap();
         assert_eq!(value, 3);
+    }
+
+    #[tokio::test]
+    async fn a_state_that_comes_and_goes_is_not_steady() {
+        let mut looks = 0;
+        let steady = Duration::from_millis(100);
+        let start = Instant::now();
+        steadily("a steady state", steady, Duration::from_secs(5), || {
+            looks += 1;
+            let now = looks != 3;
+            async move { Ok(now) }
+        })
+        .await
+        .unwrap();
+        assert!(looks > 4 && start.elapsed() >= steady, "after {looks} looks");
     }
 
     #[tokio::test]

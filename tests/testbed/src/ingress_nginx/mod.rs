@@ -34,6 +34,10 @@ use crate::{
     wait::eventually,
 };
 
+/// How long workers of before a reload may go on serving beside those of after it: nginx starts the new ones 100 ms before it
+/// ends the old ones, and one reload may follow another.
+pub const OVERLAP: Duration = Duration::from_millis(600);
+
 /// Time for the controller to get up. Two seconds on an idle machine.
 const START: Duration = Duration::from_mins(1);
 
