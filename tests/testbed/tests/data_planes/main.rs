@@ -1,7 +1,5 @@
 //! Both data planes do what end-to-end tests rely on, in a private network with a control plane of their own.
 
-mod client;
-
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddrV4},
@@ -18,6 +16,7 @@ use ingress_sso_testbed::{
     builders::{IngressBuilder, external_name_service, ingress, namespace, service_to},
     control_plane::ControlPlane,
     dns::Dns,
+    http::{self, Response},
     ingress_nginx::{self, IngressNginx},
     network::{self, Network},
     prepare,
@@ -41,8 +40,6 @@ use tokio::{
     net::{TcpListener, TcpStream, lookup_host},
     runtime::Runtime,
 };
-
-use client::Answer;
 
 const SOON: Duration = Duration::from_secs(20);
 const NAMESPACE: &str = "apps";
@@ -175,10 +172,10 @@ where
 }
 
 /// Asks until the answer has this status: changes take a moment to reach a data plane.
-async fn until<F, Fut>(status: u16, ask: F) -> Result<Answer>
+async fn until<F, Fut>(status: u16, ask: F) -> Result<Response>
 where
     F: Fn() -> Fut,
-    Fut: Future<Output = Result<Answer>>,
+    Fut: Future<Output = Result<Response>>,
 {
     eventually(format!("an answer with status {status}"), SOON, || async {
         let answer = ask().await?;
@@ -188,13 +185,23 @@ where
     .await
 }
 
+/// `GET http://<host><path>` from whoever listens on port 80 of `address`.
+async fn http(address: Ipv4Addr, host: &str, path: &str) -> Result<Response> {
+    http::Request::get(path).header("Host", host).send((address, 80).into()).await
+}
+
+/// `GET https://<host><path>` from whoever listens on port 443 of `address`, whatever its certificate.
+async fn https(address: Ipv4Addr, host: &str, path: &str) -> Result<Response> {
+    http::Request::get(path).header("Host", host).send_tls((address, 443).into(), host).await
+}
+
 async fn nginx_serves_http_and_https(scene: &Scene) -> Result<()> {
     let host = "app.nginx.test";
     scene.create(ingress(NAMESPACE, "nginx").host(host).backend("app", 80)).await?;
-    let answer = until(200, || client::http(network::NGINX, host, "/some/path")).await?;
-    ensure!(answer.body == "/some/path", "{answer:?}");
-    let answer = until(200, || client::https(network::NGINX, host, "/secret")).await?;
-    ensure!(answer.body == "/secret", "{answer:?}");
+    let answer = until(200, || http(network::NGINX, host, "/some/path")).await?;
+    ensure!(answer.text() == "/some/path", "{answer:?}");
+    let answer = until(200, || https(network::NGINX, host, "/secret")).await?;
+    ensure!(answer.text() == "/secret", "{answer:?}");
     ensure!(scene.nginx.configuration()?.contains("server_name app.nginx.test"), "its configuration");
     Ok(())
 }
@@ -203,9 +210,9 @@ async fn traefik_serves_http_and_https(scene: &Scene) -> Result<()> {
     let host = "app.traefik.test";
     let app = ingress(NAMESPACE, "traefik").class(traefik::CLASS).host(host).backend("app", 80);
     scene.create(app).await?;
-    until(200, || client::http(network::TRAEFIK, host, "/")).await?;
-    let answer = until(200, || client::https(network::TRAEFIK, host, "/secret")).await?;
-    ensure!(answer.body == "/secret", "{answer:?}");
+    until(200, || http(network::TRAEFIK, host, "/")).await?;
+    let answer = until(200, || https(network::TRAEFIK, host, "/secret")).await?;
+    ensure!(answer.text() == "/secret", "{answer:?}");
     Ok(())
 }
 
@@ -215,10 +222,10 @@ async fn traefik_serves_for_nginx(scene: &Scene) -> Result<()> {
     let app = app
         .annotation("nginx.ingress.kubernetes.io/auth-url", "http://gate.apps.svc.cluster.local:9000/closed");
     scene.create(app).await?;
-    until(401, || client::http(network::TRAEFIK, host, "/")).await?;
+    until(401, || http(network::TRAEFIK, host, "/")).await?;
     let app = ingress(NAMESPACE, "migration-open").class(traefik::NGINX_CLASS);
     scene.create(app.host("open.migration.test").backend("app", 80)).await?;
-    until(200, || client::http(network::TRAEFIK, "open.migration.test", "/")).await?;
+    until(200, || http(network::TRAEFIK, "open.migration.test", "/")).await?;
     Ok(())
 }
 
@@ -279,11 +286,11 @@ async fn nginx_asks_before_it_serves(scene: &Scene) -> Result<()> {
     };
     scene.create(app("guarded", "closed")).await?;
     scene.create(app("admitted", "open")).await?;
-    let answer = until(302, || client::http(network::NGINX, "guarded.nginx.test", "/deep?a=1")).await?;
+    let answer = until(302, || http(network::NGINX, "guarded.nginx.test", "/deep?a=1")).await?;
     let location = answer.header("location").unwrap_or_default();
     let expected = "https://guarded.nginx.test/login?rd=http://guarded.nginx.test%2Fdeep%3Fa%3D1";
     ensure!(location == expected, "{location}");
-    until(200, || client::http(network::NGINX, "admitted.nginx.test", "/")).await?;
+    until(200, || http(network::NGINX, "admitted.nginx.test", "/")).await?;
     Ok(())
 }
 
@@ -295,7 +302,7 @@ async fn traefik_asks_before_it_serves(scene: &Scene) -> Result<()> {
     let app = ingress(NAMESPACE, "traefik-guarded").class(traefik::CLASS).host(host).backend("app", 80);
     let chain = "traefik.ingress.kubernetes.io/router.middlewares";
     scene.create(app.annotation(chain, "apps-closed@kubernetescrd")).await?;
-    until(401, || client::http(network::TRAEFIK, host, "/")).await?;
+    until(401, || http(network::TRAEFIK, host, "/")).await?;
     Ok(())
 }
 
@@ -308,7 +315,7 @@ async fn external_names_resolve(scene: &Scene) -> Result<()> {
     ] {
         let app = ingress(NAMESPACE, &format!("external-{class}")).class(class);
         scene.create(app.host(host).backend("elsewhere", 8080)).await?;
-        until(200, || client::http(address, host, "/")).await.with_context(|| format!("class {class}"))?;
+        until(200, || http(address, host, "/")).await.with_context(|| format!("class {class}"))?;
     }
     Ok(())
 }
@@ -316,14 +323,14 @@ async fn external_names_resolve(scene: &Scene) -> Result<()> {
 async fn nginx_takes_new_settings(scene: &Scene) -> Result<()> {
     let host = "settings.nginx.test";
     scene.create(ingress(NAMESPACE, "settings").host(host).backend("app", 80)).await?;
-    until(200, || client::http(network::NGINX, host, "/teapot")).await?;
+    until(200, || http(network::NGINX, host, "/teapot")).await?;
     let reloads = scene.nginx.reloads()?;
     let snippet = "if ($request_uri = /teapot) { return 418; }";
     scene.nginx.set_config(&BTreeMap::from([("server-snippet".to_owned(), snippet.to_owned())])).await?;
-    until(418, || client::http(network::NGINX, host, "/teapot")).await?;
+    until(418, || http(network::NGINX, host, "/teapot")).await?;
     ensure!(scene.nginx.reloads()? > reloads, "{}", scene.nginx.logs()?);
     scene.nginx.set_config(&BTreeMap::new()).await?;
-    until(200, || client::http(network::NGINX, host, "/teapot")).await?;
+    until(200, || http(network::NGINX, host, "/teapot")).await?;
     Ok(())
 }
 
