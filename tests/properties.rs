@@ -9,20 +9,29 @@
 mod cluster;
 #[path = "properties/controller.rs"]
 mod controller;
+#[path = "properties/ownership.rs"]
+mod ownership;
 #[path = "specification/validators.rs"]
 mod validators;
 #[path = "properties/world.rs"]
 mod world;
 
-use cluster::{Cluster, Event, places};
-use controller::{Controller, Dice, all_objects, index_of, observe, plan_of, still_to_do};
+use cluster::{Cluster, Event, STATUS, places};
+use controller::{
+    CLASSES, Controller, Dice, all_objects, complete, index_of, observe, observe_classes, plan_of,
+    still_to_do,
+};
 use ingress_sso::commands::render_text;
-use ingress_sso::contract::{OUTPOST_PATH, outpost_ingress_name};
-use ingress_sso::facts::{IngressFacts, ObjectKey};
+use ingress_sso::config::Settings;
+use ingress_sso::contract::{
+    MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES, middleware_name, middleware_reference, outpost_ingress_name,
+    own_middleware_in,
+};
+use ingress_sso::facts::{IngressFacts, MiddlewareFacts, ObjectKey};
 use ingress_sso::index::{Index, Key, Source};
 use ingress_sso::plan::Decision;
 use ingress_sso::plan::changes::Kind;
-use ingress_sso_testbed::builders::{ingress, ingress_class};
+use ingress_sso_testbed::builders::ingress;
 use k8s_openapi::api::networking::v1::Ingress;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -30,10 +39,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
 use validators::unacceptable_to_ingress_nginx;
-use world::{Step, is_ours, ours, settings, steps};
-
-/// Annotations that only the controller may write.
-const STATUS: [&str; 3] = ["sso.djieno.com/status", "sso.djieno.com/message", "sso.djieno.com/headers-uid"];
+use world::{OPT_IN, Step, any_settings, is_ours, ours, settings, steps};
 
 proptest! {
     // A failure prints the smallest world that shows it, which is worth more as a case of the specification.
@@ -42,24 +48,26 @@ proptest! {
     #[test]
     fn a_plan_is_the_same_however_often_and_in_whatever_order_events_come(
         steps in steps(),
+        settings in any_settings(),
         settled in any::<bool>(),
         dice in any::<u64>(),
     ) {
-        let cluster = unsettled(&steps, settled, Dice(dice))?;
-        let straight = index_of(settings(), all_objects(&cluster));
-        let again = index_of(settings(), all_objects(&cluster));
+        let cluster = unsettled(&steps, &settings, settled, Dice(dice))?;
+        let straight = index_of(settings.clone(), all_objects(&cluster));
+        let again = index_of(settings.clone(), all_objects(&cluster));
         prop_assert_eq!(all_plans(&straight), all_plans(&again));
-        let roundabout = index_by_detours(&cluster, Dice(dice));
+        let roundabout = index_by_detours(&cluster, settings, Dice(dice));
         prop_assert_eq!(all_plans(&straight), all_plans(&roundabout));
     }
 
     #[test]
     fn after_each_step_the_cluster_grows_quiet_and_a_restart_writes_nothing(
         steps in steps(),
+        settings in any_settings(),
         dice in any::<u64>(),
     ) {
         let mut cluster = Cluster::default();
-        let mut controller = Controller::start(&cluster, settings(), Dice(dice));
+        let mut controller = Controller::start(&cluster, settings.clone(), Dice(dice));
         for step in &steps {
             let events = step.carry_out(&mut cluster);
             controller.notice(events);
@@ -71,10 +79,11 @@ proptest! {
     #[test]
     fn steps_that_come_faster_than_the_controller_works_end_in_quiet_as_well(
         steps in steps(),
+        settings in any_settings(),
         dice in any::<u64>(),
     ) {
         let mut cluster = Cluster::default();
-        let mut controller = Controller::start(&cluster, settings(), Dice(dice));
+        let mut controller = Controller::start(&cluster, settings.clone(), Dice(dice));
         for step in &steps {
             let events = step.carry_out(&mut cluster);
             controller.notice(events);
@@ -86,12 +95,13 @@ proptest! {
     #[test]
     fn under_an_admission_webhook_that_allows_one_route_the_cluster_grows_quiet_as_well(
         steps in steps(),
+        settings in any_settings(),
         dice in any::<u64>(),
     ) {
         let mut cluster = Cluster::with_webhook();
         // Routes made by hand beside ours are what such a webhook prevents.
         let steps = steps.iter().filter(|step| !matches!(step, Step::Make(_)));
-        let mut controller = Controller::start(&cluster, settings(), Dice(dice));
+        let mut controller = Controller::start(&cluster, settings.clone(), Dice(dice));
         for step in steps {
             let events = step.carry_out(&mut cluster);
             controller.notice(events);
@@ -101,9 +111,14 @@ proptest! {
     }
 
     #[test]
-    fn opting_everything_out_leads_back_to_what_users_wrote(steps in steps(), dice in any::<u64>()) {
+    fn opting_everything_out_leads_back_to_what_users_wrote(
+        steps in steps(),
+        settings in any_settings(),
+        by_annotation in any::<bool>(),
+        dice in any::<u64>(),
+    ) {
         let mut cluster = Cluster::default();
-        let mut controller = Controller::start(&cluster, settings(), Dice(dice));
+        let mut controller = Controller::start(&cluster, settings.clone(), Dice(dice));
         for step in &steps {
             let events = step.carry_out(&mut cluster);
             controller.notice(events);
@@ -111,8 +126,12 @@ proptest! {
         settle(&mut controller, &mut cluster)?;
         let apps: Vec<_> = cluster.written.values().cloned().collect();
         for mut app in apps {
-            app.metadata.annotations.get_or_insert_default().remove("sso.djieno.com/authentik");
-            let events = cluster.put(app);
+            let events = if by_annotation {
+                cluster.annotate(&ObjectKey::of(&app.metadata), OPT_IN, None)
+            } else {
+                app.metadata.annotations.get_or_insert_default().remove(OPT_IN);
+                cluster.put(app)
+            };
             controller.notice(events);
         }
         settle(&mut controller, &mut cluster)?;
@@ -147,14 +166,19 @@ proptest! {
 }
 
 /// A cluster in the middle of something.
-fn unsettled(steps: &[Step], settled: bool, dice: Dice) -> Result<Cluster, TestCaseError> {
+fn unsettled(
+    steps: &[Step],
+    settings: &Settings,
+    settled: bool,
+    dice: Dice,
+) -> Result<Cluster, TestCaseError> {
     let mut cluster = Cluster::default();
     let (before, after) = steps.split_at(if settled { steps.len() / 2 } else { 0 });
     for step in before {
         step.carry_out(&mut cluster);
     }
     if settled {
-        let mut controller = Controller::start(&cluster, settings(), dice);
+        let mut controller = Controller::start(&cluster, settings.clone(), dice);
         settle(&mut controller, &mut cluster)?;
     }
     for step in after {
@@ -164,7 +188,7 @@ fn unsettled(steps: &[Step], settled: bool, dice: Dice) -> Result<Cluster, TestC
 }
 
 /// An index that has seen the objects of `cluster` in some order, earlier versions of them, and others that are gone.
-fn index_by_detours(cluster: &Cluster, mut dice: Dice) -> Index {
+fn index_by_detours(cluster: &Cluster, settings: Settings, mut dice: Dice) -> Index {
     let mut last = all_objects(cluster);
     dice.shuffle(&mut last);
     let mut events = Vec::new();
@@ -177,7 +201,7 @@ fn index_by_detours(cluster: &Cluster, mut dice: Dice) -> Index {
         }
     }
     // The controller reads meaning into a ConfigMap that goes and comes back, but only after its first list.
-    let mut index = Index::new(Arc::new(settings()));
+    let mut index = Index::new(Arc::new(settings));
     let mut lists = vec![Source::Ingresses, Source::Classes, Source::Services, Source::Outposts];
     for event in events {
         if dice.roll(3) == 0
@@ -187,13 +211,8 @@ fn index_by_detours(cluster: &Cluster, mut dice: Dice) -> Index {
         }
         observe(&mut index, event);
     }
-    for class in controller::CLASSES {
-        let class = ingress_class(class, "k8s.io/ingress-nginx");
-        index.observe_class(ingress_sso::facts::IngressClassFacts::extract(&class));
-    }
-    for source in Source::ALL {
-        index.complete(source);
-    }
+    observe_classes(&mut index);
+    complete(&mut index);
     index
 }
 
@@ -217,7 +236,11 @@ fn ghost(event: &Event, version: &str) -> Event {
             config_map.metadata.resource_version = Some(version.to_owned());
             config_map.data = None;
         }
-        Event::Gone(..) => {}
+        Event::Middleware(middleware) => {
+            middleware.metadata.resource_version = Some(version.to_owned());
+            middleware.spec.forward_auth = None;
+        }
+        Event::MiddlewareKind(_) | Event::Gone(..) => {}
     }
     ghost
 }
@@ -228,6 +251,8 @@ fn gone(event: &Event) -> Event {
         Event::Ingress(object) => (Kind::Ingress, &object.metadata),
         Event::Service(object) => (Kind::Service, &object.metadata),
         Event::ConfigMap(object) => (Kind::ConfigMap, &object.metadata),
+        Event::Middleware(object) => (Kind::Middleware, &object.metadata),
+        Event::MiddlewareKind(is_known) => return Event::MiddlewareKind(*is_known),
         Event::Gone(kind, key, uid) => return Event::Gone(*kind, key.clone(), uid.clone()),
     };
     Event::Gone(kind, ObjectKey::of(metadata), metadata.uid.clone().unwrap_or_default())
@@ -256,11 +281,13 @@ fn check_quiet(cluster: &Cluster, controller: &Controller, mut dice: Dice) -> Re
     prop_assert_eq!(still_to_do(&controller.index), nothing.clone(), "nobody was told to look at this");
     let mut events = all_objects(cluster);
     dice.shuffle(&mut events);
-    let restarted = index_of(settings(), events);
+    let settings = controller.index.settings().as_ref().clone();
+    let restarted = index_of(settings.clone(), events);
     prop_assert_eq!(still_to_do(&restarted), nothing, "a restart writes this");
     check_users_own(cluster)?;
     check_routes(cluster)?;
-    check_promises(cluster)
+    check_middlewares(cluster)?;
+    check_promises(cluster, &settings)
 }
 
 /// Nothing that a user wrote is changed or removed, and nothing but ours is added.
@@ -277,9 +304,12 @@ fn check_users_own(cluster: &Cluster) -> Result<(), TestCaseError> {
             "the owners of {}",
             key
         );
-        let owned = ours(&found.metadata);
-        let theirs = written.metadata.annotations.clone().unwrap_or_default();
-        let found = found.metadata.annotations.clone().unwrap_or_default();
+        let owned = ownership::owned_by(&found.metadata, MANAGER);
+        let mut theirs = written.metadata.annotations.clone().unwrap_or_default();
+        let mut found = found.metadata.annotations.clone().unwrap_or_default();
+        let lists = [&mut theirs, &mut found].map(|all| all.remove(ROUTER_MIDDLEWARES).unwrap_or_default());
+        let [before, after] = lists.map(|list| entries_of_users(&key.namespace, &list));
+        prop_assert_eq!(after, before, "the list of {}", key);
         for (name, value) in &theirs {
             prop_assert_eq!(found.get(name), Some(value), "annotation {} of {}", name, key);
         }
@@ -289,6 +319,38 @@ fn check_users_own(cluster: &Cluster) -> Result<(), TestCaseError> {
     }
     for (key, written) in &cluster.written_services {
         prop_assert_eq!(cluster.services.get(key), Some(written), "Service {}", key);
+    }
+    for (key, written) in &cluster.written_middlewares {
+        prop_assert_eq!(cluster.middlewares.get(key), Some(written), "Middleware {}", key);
+    }
+    Ok(())
+}
+
+/// The entries of a list of Middlewares.
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+/// Those that only users write.
+fn entries_of_users(namespace: &str, list: &str) -> Vec<String> {
+    let theirs = entries(list).filter(|entry| own_middleware_in(namespace, entry).is_none());
+    theirs.map(str::to_owned).collect()
+}
+
+/// Whoever asks for protection and is sent through a Middleware of ours would get nothing but errors without it.
+fn check_middlewares(cluster: &Cluster) -> Result<(), TestCaseError> {
+    for (key, app) in cluster.ingresses.iter().filter(|_| !cluster.lacks_middlewares) {
+        let annotations = app.metadata.annotations.clone().unwrap_or_default();
+        let is_written = ownership::owned_by(&app.metadata, MANAGER).contains(ROUTER_MIDDLEWARES);
+        if !is_written || annotations.get(OPT_IN).is_none_or(|value| value == "false") {
+            continue;
+        }
+        let list = annotations.get(ROUTER_MIDDLEWARES).map(String::as_str).unwrap_or_default();
+        let own = entries(list).filter_map(|entry| own_middleware_in(&key.namespace, entry));
+        for name in own {
+            let stands = cluster.middlewares.contains_key(&ObjectKey::new(key.namespace.clone(), name));
+            prop_assert!(stands, "{key} is sent through {name}, which is not there");
+        }
     }
     Ok(())
 }
@@ -306,24 +368,52 @@ fn check_routes(cluster: &Cluster) -> Result<(), TestCaseError> {
 }
 
 /// Who is called protected is protected: the route stands, what it leads through too, and the annotations are in.
-fn check_promises(cluster: &Cluster) -> Result<(), TestCaseError> {
+fn check_promises(cluster: &Cluster, settings: &Settings) -> Result<(), TestCaseError> {
     for (key, app) in &cluster.ingresses {
         let annotations = app.metadata.annotations.clone().unwrap_or_default();
-        let is_opted_in = annotations.get("sso.djieno.com/authentik").is_some_and(|value| value != "false");
+        let is_opted_in = annotations.get(OPT_IN).is_some_and(|value| value != "false");
         let Some(status) = annotations.get(STATUS[0]).filter(|_| is_opted_in) else {
             prop_assert!(!is_opted_in, "{key} has no status");
             continue;
         };
+        prop_assert_ne!(
+            status.as_str(),
+            "Pending",
+            "{} waits for nobody: {:?}",
+            key,
+            annotations.get(STATUS[1])
+        );
         if status != "Protected" {
             continue;
         }
-        let problems = unacceptable_to_ingress_nginx(&injected(app));
-        prop_assert!(problems.is_empty(), "{key}: {problems:?}");
-        let headers = &annotations["nginx.ingress.kubernetes.io/auth-proxy-set-headers"];
-        let has_headers = cluster.config_maps.keys().any(|key| key.to_string() == *headers);
-        prop_assert!(has_headers, "{key} is protected without {headers}");
-        let facts = IngressFacts::extract(app, &settings().keys).map_err(fail)?;
-        for host in &facts.hosts {
+        let facts = IngressFacts::extract(app, &settings.keys).map_err(fail)?;
+        let class = CLASSES.into_iter().find(|(name, _)| Some(*name) == facts.class.name());
+        let (class, controller) = class.ok_or_else(|| fail(format!("{key} is of no known class")))?;
+        let outpost = annotations.get("sso.djieno.com/outpost").map_or("alpha", String::as_str);
+        let direct = format!("{}{OUTPOST_PATH}/auth/traefik", settings.outposts[outpost]);
+        match controller {
+            "traefik.io/ingress-controller" => {
+                check_protected_by_middleware(cluster, settings, &facts, &annotations, outpost, &direct)?;
+            }
+            "rke2.cattle.io/ingress-nginx-migration" => {
+                let auth_url = annotations.get("nginx.ingress.kubernetes.io/auth-url");
+                prop_assert_eq!(auth_url, Some(&direct), "{}", key);
+                let headers = annotations.get("nginx.ingress.kubernetes.io/auth-response-headers");
+                prop_assert!(
+                    headers.is_some_and(|list| list.contains("X-authentik-jwt")),
+                    "{key}: {headers:?}"
+                );
+            }
+            _ => {
+                let problems = unacceptable_to_ingress_nginx(&injected(app));
+                prop_assert!(problems.is_empty(), "{key}: {problems:?}");
+                let headers = &annotations["nginx.ingress.kubernetes.io/auth-proxy-set-headers"];
+                let has_headers = cluster.config_maps.keys().any(|key| key.to_string() == *headers);
+                prop_assert!(has_headers, "{key} is protected without {headers}");
+            }
+        }
+        let has_route = class != "traefik" || settings.traefik.allows_external_name;
+        for host in facts.hosts.iter().filter(|_| has_route) {
             let serves = |route: &&Ingress| {
                 places(route).iter().any(|(class, at, path)| {
                     Some(class.as_str()) == facts.class.name() && at == host.as_str() && path == OUTPOST_PATH
@@ -340,24 +430,64 @@ fn check_promises(cluster: &Cluster) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Our Middleware is the first in the list, it exists, it asks the outpost and does nothing else, and Traefik cannot take
+/// another for it.
+fn check_protected_by_middleware(
+    cluster: &Cluster,
+    settings: &Settings,
+    app: &IngressFacts,
+    annotations: &BTreeMap<String, String>,
+    outpost: &str,
+    address: &str,
+) -> Result<(), TestCaseError> {
+    let (namespace, name) = (&app.key.namespace, middleware_name(&app.key.namespace, outpost));
+    let reference = middleware_reference(namespace, &name, settings.traefik.safe_naming);
+    let list = annotations.get(ROUTER_MIDDLEWARES).map(String::as_str).unwrap_or_default();
+    prop_assert_eq!(entries(list).next(), Some(reference.as_str()), "{}", app.key);
+    let key = ObjectKey::new(namespace.clone(), name);
+    let middleware = cluster.middlewares.get(&key);
+    let Some(middleware) = middleware else {
+        return Err(fail(format!("{} is protected without {key}", app.key)));
+    };
+    prop_assert!(middleware.spec.others.is_empty(), "{} does more: {:?}", key, middleware.spec.others);
+    let auth = middleware.spec.forward_auth.clone().unwrap_or_default();
+    prop_assert_eq!(auth.address, address);
+    prop_assert!(auth.others.is_empty(), "{key}: {:?}", auth.others);
+    prop_assert_eq!(auth.trust_forward_header, Some(false));
+    let called = |key| MiddlewareFacts::spelling(key);
+    let twin = cluster.middlewares.keys().find(|other| **other != key && called(other) == called(&key));
+    prop_assert_eq!(twin.filter(|_| !settings.traefik.safe_naming), None, "Traefik takes either for {}", key);
+    Ok(())
+}
+
 /// Nothing of ours is left but what somebody else's object still needs.
 fn check_nothing_is_left(cluster: &Cluster) -> Result<(), TestCaseError> {
     for (key, written) in &cluster.written {
         let mut found = cluster.ingresses[key].clone();
+        let mut written = written.clone();
         let stamp = &mut found.metadata;
         prop_assert!(ours(stamp).is_empty(), "{key} still has annotations of ours");
+        let is_edited = ownership::owned_by(stamp, MANAGER).contains(ROUTER_MIDDLEWARES);
+        let lists = [stamp.annotations.as_mut(), written.metadata.annotations.as_mut()];
+        let [list, theirs] = lists.map(|all| all?.remove(ROUTER_MIDDLEWARES)).map(Option::unwrap_or_default);
+        let has_ours =
+            |list: &str| entries(list).any(|entry| own_middleware_in(&key.namespace, entry).is_some());
+        prop_assert!(!has_ours(&list) || !is_edited, "{key} still has our entry: {list}");
+        prop_assert!(!has_ours(&list) || has_ours(&theirs), "nobody wrote the entry of {key}: {list}");
         stamp.managed_fields = None;
         (stamp.uid, stamp.resource_version) = Default::default();
         stamp.annotations = stamp.annotations.take().filter(|all| !all.is_empty());
-        let mut written = written.clone();
         written.metadata.annotations = written.metadata.annotations.take().filter(|all| !all.is_empty());
         prop_assert_eq!(found, written);
     }
     let needs_route = |route: &ObjectKey| {
         cluster.written.values().any(|app| {
             let key = ObjectKey::of(&app.metadata);
-            let needs =
-                app.metadata.annotations.iter().flatten().any(|(_, value)| value.contains(OUTPOST_PATH));
+            let uses = |value: &String| {
+                let calls = |entry| own_middleware_in(&key.namespace, entry).is_some();
+                value.contains(OUTPOST_PATH) || entries(value).any(calls)
+            };
+            let needs = app.metadata.annotations.iter().flatten().any(|(_, value)| uses(value));
             needs && key.namespace == route.namespace && outpost_ingress_name(&key.name) == *route.name
         })
     };
@@ -368,15 +498,26 @@ fn check_nothing_is_left(cluster: &Cluster) -> Result<(), TestCaseError> {
     for (key, service) in cluster.services.iter().filter(|(_, service)| is_ours(&service.metadata)) {
         prop_assert!(used.contains(key), "Service {key} is left: {service:?}");
     }
-    prop_assert!(cluster.config_maps.is_empty(), "ConfigMaps are left: {:?}", cluster.config_maps.keys());
+    let named: BTreeSet<_> =
+        cluster.written.values().flat_map(|app| app.metadata.annotations.iter().flatten()).collect();
+    for key in cluster.config_maps.keys() {
+        let is_named = named.iter().any(|(_, value)| **value == key.to_string());
+        prop_assert!(is_named, "ConfigMap {key} is left");
+    }
+    for (key, _) in cluster.middlewares.iter().filter(|(_, object)| is_ours(&object.metadata)) {
+        let is_called = named.iter().any(|(_, list)| {
+            entries(list).any(|entry| own_middleware_in(&key.namespace, entry) == Some(&*key.name))
+        });
+        prop_assert!(is_called, "Middleware {key} is left");
+    }
     Ok(())
 }
 
-/// The annotations of ingress-nginx that the controller put on `app`.
+/// The annotations of ingress-nginx that protect `app`, whoever put them there: on a copy of it they are its maker's.
 fn injected(app: &Ingress) -> BTreeMap<String, String> {
-    let owned = ours(&app.metadata);
-    let annotations = app.metadata.annotations.clone().unwrap_or_default();
-    annotations.into_iter().filter(|(key, _)| owned.contains(key)).collect()
+    let mut annotations = app.metadata.annotations.clone().unwrap_or_default();
+    annotations.retain(|key, _| key.starts_with("nginx.ingress.kubernetes.io/auth-"));
+    annotations
 }
 
 /// The Services that `ingress` leads to.

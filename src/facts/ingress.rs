@@ -127,7 +127,8 @@ pub struct AppFacts {
     pub owned: BTreeSet<String>,
     /// Those of them that somebody else set to the same value.
     pub shared: BTreeSet<String>,
-    /// Keys of annotations that this controller edited in place, because they hold what others wrote too.
+    /// Keys of annotations that this controller edited in place, because they hold what others wrote too, and that nobody
+    /// has written since.
     pub edited: BTreeSet<String>,
     /// Hosts of rules that are no DNS names. Only files have such; the API server does not.
     pub invalid_hosts: Vec<String>,
@@ -309,7 +310,7 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Role {
         has_hostless_rule: rules(ingress).any(|rule| rule.host.as_deref().is_none_or(str::is_empty)),
         has_default_backend: spec.is_some_and(|spec| spec.default_backend.is_some()),
         shared: owned.iter().filter(|key| others.contains(*key)).map(|key| (*key).to_owned()).collect(),
-        edited: edited.into_iter().map(str::to_owned).collect(),
+        edited: edited.difference(&others).map(|key| (*key).to_owned()).collect(),
         owned: owned.into_iter().map(str::to_owned).collect(),
     }))
 }

@@ -127,6 +127,16 @@ impl Claims {
         Some((place, holder, &self.of_apps.get(holder)?.outpost))
     }
 
+    /// Where and through whose route `app`, which has no claim of its own, would get to another outpost than `outpost`: it
+    /// would wait for ever for that route to become its own.
+    pub(super) fn other_outpost(&self, app: &ObjectKey, outpost: &str) -> Option<(&Place, &ObjectKey, &str)> {
+        self.sought_by(app).iter().find_map(|place| {
+            let holder = self.winner(place).filter(|holder| *holder != app)?;
+            let theirs = self.of_apps.get(holder)?.outpost.as_str();
+            (theirs != outpost).then_some((place, holder, theirs))
+        })
+    }
+
     /// Changes what stands at `place`, noting in `scope` how it was before.
     pub(super) fn edit(&mut self, scope: &mut Scope, place: &Place, edit: impl FnOnce(&mut Entry)) {
         self.note(scope, place);

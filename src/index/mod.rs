@@ -114,7 +114,11 @@ impl Index {
             Source::Middlewares => self.known.middlewares = MiddlewareKind::Listed,
             _ => return Vec::new(),
         }
-        self.resolve_again(|_| true)
+        let mut keys = self.resolve_again(|_| true);
+        if source == Source::Middlewares {
+            keys.extend(self.relied_on());
+        }
+        keys
     }
 
     /// Notes that the API server does not know Middlewares, which is as good as a complete list. The answer is what that may
@@ -141,7 +145,7 @@ impl Index {
         self.complete.contains(&source)
     }
 
-    /// Everything that may need a change: all apps, and all that was ever made for one.
+    /// Everything that may need a change: all apps, all that was ever made for one, and what should be there and is not.
     pub fn all_keys(&self) -> Vec<Key> {
         let apps = self.ingresses.values().filter_map(reconciled_app).map(Key::App);
         let services = self.services.values().filter(|service| service.ours);
@@ -150,6 +154,7 @@ impl Index {
         apps.chain(services.map(|service| Key::Service(service.key.clone())))
             .chain(headers.map(|headers| Key::Headers(headers.key.clone())))
             .chain(middlewares.map(|middleware| Key::Middleware(middleware.key.clone())))
+            .chain(self.relied_on())
             .collect()
     }
 
@@ -453,11 +458,15 @@ impl Index {
         Some(Claim { standing: Standing::Frozen, created, outpost, places })
     }
 
-    /// The outpost that guards `app` now through a route of its own or through a Middleware.
+    /// The outpost that guards `app` now: that of its own route, or of its Middleware where there are no routes. An app
+    /// that had a claim without the route that goes with it would keep all others on the host waiting.
     fn present_outpost(&self, app: &ObjectKey) -> Option<String> {
         let of_route = self.own_route(app).and_then(|route| route.outpost_ingress()?.outpost.clone());
         let of_middleware = || {
-            let name = self.ingresses.get(app)?.middlewares.first()?;
+            let ingress = self.ingresses.get(app)?;
+            let dialect = self.dialect_of(&ObjectKey::new("", ingress.class.name()?))?;
+            let name =
+                ingress.middlewares.first().filter(|_| !dialect.routes_outpost_path(&self.settings))?;
             outpost_named_in(&app.namespace, name).map(str::to_owned)
         };
         of_route.or_else(of_middleware)

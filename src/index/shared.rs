@@ -5,7 +5,7 @@ use crate::contract::outpost_named_in;
 use crate::facts::{ConfigMapFacts, Facts, Identity, IngressFacts, MiddlewareFacts, ObjectKey, ServiceFacts};
 use crate::middleware::Middleware;
 use crate::plan::changes::{Change, Kind, delete_shared, headers_change, middleware_change, service_change};
-use crate::plan::request::Request;
+use crate::plan::request::{MiddlewareKind, Request};
 use crate::plan::{Dialect, Slot, companions};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use std::collections::BTreeMap;
@@ -208,20 +208,42 @@ impl Index {
         companions::headers(&key.namespace, request, &self.settings.keys)
     }
 
-    /// A refused app that is protected needs its Middleware as much as one that asks for it: without, nobody gets in.
     fn wanted_middleware(&self, key: &ObjectKey) -> Option<Middleware> {
+        if self.known.middlewares == MiddlewareKind::Missing {
+            return None;
+        }
         let mut requests = self.requests_in(key);
         let asked = requests
             .find(|(_, request)| middleware_key(&key.namespace, request).as_ref() == Some(key))
             .map(|(_, request)| request.outpost.clone());
         let kept = || {
-            let mut calling = self.calling(key);
-            calling.find(|app| self.requests.get(*app).is_some_and(Result::is_err))?;
+            self.calling(key).find(|app| self.needs_middlewares(app))?;
             let outpost = outpost_named_in(&key.namespace, &key.name)?;
             self.known.outposts.resolve(Some(outpost), &self.settings).ok()
         };
         let outpost = asked.or_else(kept)?;
         companions::middleware(&key.namespace, Dialect::Traefik, &outpost, &self.settings)
+    }
+
+    /// Whether the Middlewares of ours that `app` names have to be there: a refused app that is protected needs its
+    /// Middleware as much as one that asks for it, since without it nobody gets in. On nginx the list means nothing.
+    fn needs_middlewares(&self, app: &ObjectKey) -> bool {
+        let class = self.ingresses.get(app).and_then(|ingress| ingress.class.name());
+        let dialect = class.and_then(|class| self.dialect_of(&ObjectKey::new("", class)));
+        self.requests.contains_key(app) && dialect.is_none_or(|dialect| dialect == Dialect::Traefik)
+    }
+
+    /// What the apps that are protected now rely on, whether it is there or not.
+    pub(super) fn relied_on(&self) -> impl Iterator<Item = Key> {
+        self.ingresses.values().flat_map(|ingress| {
+            let in_namespace = |name: &str| ObjectKey::new(ingress.key.namespace.clone(), name);
+            let calling = self.requests.contains_key(&ingress.key).then_some(&ingress.middlewares);
+            let middlewares = calling.into_iter().flatten();
+            let route = ingress.outpost_ingress().map(|_| &ingress.outpost_paths);
+            let services = route.into_iter().flatten().filter_map(|path| path.service.as_deref());
+            let middlewares = middlewares.map(move |name| Key::Middleware(in_namespace(name)));
+            middlewares.chain(services.map(move |name| Key::Service(in_namespace(name))))
+        })
     }
 
     fn requests_in<'a>(&'a self, key: &'a ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a Request)> {

@@ -18,7 +18,10 @@ impl Index {
         let request = self.requests.get(app);
         let good = request.and_then(|request| request.as_ref().ok());
         let places = self.claims.sought_by(app);
-        let conflict = self.claims.conflict(app);
+        let conflict = self
+            .claims
+            .conflict(app)
+            .or_else(|| good.and_then(|request| self.claims.other_outpost(app, &request.outpost.name)));
         let headers = good.and_then(|request| headers_key(&app.namespace, request));
         let middleware = good.and_then(|request| middleware_key(&app.namespace, request));
         AppView {

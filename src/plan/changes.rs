@@ -234,7 +234,7 @@ pub fn keep_with_status(view: &AppView<'_>, keys: &Keys, status: Status) -> AppP
     let mut annotations = app.owned_annotations();
     set_status(&mut annotations, keys, &status);
     AppPlan {
-        stages: annotate(ingress, app, annotations, &[], keys),
+        stages: annotate(ingress, app, annotations, &[], BTreeMap::new(), keys),
         status: Some(status),
         warnings: Vec::new(),
     }
@@ -251,8 +251,7 @@ fn protect(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> AppPlan 
     set_status(&mut annotations, keys, &status);
 
     let mut stages = vec![companions(view, protection, keys)];
-    stages.push(edit(ingress, protection.edits.clone()));
-    stages.extend(annotate(ingress, app, annotations, &protection.copied, keys));
+    stages.extend(annotate(ingress, app, annotations, &protection.copied, protection.edits.clone(), keys));
     stages.push(delete_route_of_others(view, protection));
     AppPlan { stages, status: Some(status), warnings: protection.warnings.clone() }
 }
@@ -292,7 +291,8 @@ fn unprotect(view: &AppView<'_>) -> AppPlan {
 fn take_out_annotations(ingress: &IngressFacts, app: &AppFacts) -> Vec<Change> {
     let edits = traefik::without_ours(ingress, app);
     if !edits.is_empty() {
-        let applied = app.owned.iter().map(|key| (key.clone(), None));
+        // What others applied as well stays with them; our claim to it goes with the next look.
+        let applied = app.owned.difference(&app.shared).map(|key| (key.clone(), None));
         return edit(ingress, applied.chain(edits));
     }
     if app.owned.is_empty() {
@@ -366,29 +366,26 @@ fn set_status(annotations: &mut BTreeMap<String, String>, keys: &Keys, status: &
     }
 }
 
-/// The requests after which `wanted` are our annotations on the app's Ingress, none if they are already. Those of `copied`
-/// become ours whoever has them.
+/// The requests after which `wanted` are our annotations on the app's Ingress, and those in `edits` have the values there;
+/// none if it is so already. Those of `copied` become ours whoever has them.
 fn annotate(
     ingress: &IngressFacts,
     app: &AppFacts,
     wanted: BTreeMap<String, String>,
     copied: &[String],
+    mut edits: BTreeMap<String, Option<String>>,
     keys: &Keys,
 ) -> Vec<Vec<Change>> {
-    let forged: BTreeMap<String, Option<String>> = [&keys.status, &keys.message, &keys.headers_uid]
-        .into_iter()
-        .filter(|key| {
-            app.foreign_annotation(key)
-                .is_some_and(|found| wanted.get(*key).map(String::as_str) != Some(found))
-        })
-        .map(|key| (key.clone(), None))
-        .collect();
+    let is_forged = |key: &&&String| {
+        app.foreign_annotation(key).is_some_and(|found| wanted.get(**key).map(String::as_str) != Some(found))
+    };
+    let own = [&keys.status, &keys.message, &keys.headers_uid];
+    edits.extend(own.iter().filter(is_forged).map(|key| ((*key).clone(), None)));
     let is_set = wanted.iter().all(|(key, value)| app.annotation(key) == Some(value));
     let is_left_over = app.owned.iter().any(|key| !wanted.contains_key(key));
-    if is_set && !is_left_over && forged.is_empty() {
+    if is_set && !is_left_over && edits.is_empty() {
         return Vec::new();
     }
-    // All in one request: between two of them the app would be open.
     let force = !copied.is_empty();
     let apply = Change::Annotate(Annotate {
         app: ingress.key.clone(),
@@ -397,8 +394,10 @@ fn annotate(
         force,
         annotations: wanted,
     });
-    let reclaim = if force { Vec::new() } else { edit(ingress, forged) };
-    vec![reclaim, vec![apply]]
+    // Copies are replaced by a single request, since between two the app would be open. An edit that is due besides is for
+    // the next look: each of the two is meant for the version that was seen.
+    let edited = if force { Vec::new() } else { edit(ingress, edits) };
+    vec![edited, vec![apply]]
 }
 
 fn ingress_change(slot: Slot<&'_ IngressFacts>, wanted: &Ingress, keys: &Keys) -> Option<Change> {

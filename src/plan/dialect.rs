@@ -117,6 +117,11 @@ impl Dialect {
         Self::ALL.map(|dialect| dialect.plane().controller()).join(", ")
     }
 
+    /// Whether its apps have the outpost path of their hosts routed to the outpost.
+    pub fn routes_outpost_path(self, settings: &Settings) -> bool {
+        self.plane().routes_outpost_path(settings)
+    }
+
     /// See [`DataPlane`].
     pub(super) fn plane(self) -> &'static dyn DataPlane {
         match self {

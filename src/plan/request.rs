@@ -170,8 +170,9 @@ impl Request {
         Ok(copied)
     }
 
-    /// Whether this controller would write `found` for the same app on another data plane. Only together with its status,
-    /// which people have no reason to write.
+    /// Whether this controller would write `found` for the same app on another data plane. Only where either a status was
+    /// copied along, which people have no reason to write, or all that it would write there: its own status, as it stands on
+    /// every refused app, proves nothing.
     fn is_ours_elsewhere(
         &self,
         ingress: &IngressFacts,
@@ -184,11 +185,13 @@ impl Request {
         let routes = [AuthRoute::Host, AuthRoute::Direct];
         let mut requests =
             others.flat_map(|dialect| routes.map(|auth_route| Self { dialect, auth_route, ..self.clone() }));
-        app.annotation(&settings.keys.status).is_some()
-            && requests.any(|request| {
-                let ours = request.annotations(ingress, app, settings);
-                ours.get(key).map(String::as_str) == Some(found)
-            })
+        let has_status = app.foreign_annotation(&settings.keys.status).is_some();
+        requests.any(|request| {
+            let ours = request.annotations(ingress, app, settings);
+            let is_whole =
+                || ours.iter().all(|(key, value)| app.foreign_annotation(key) == Some(value.as_str()));
+            ours.get(key).map(String::as_str) == Some(found) && (has_status || is_whole())
+        })
     }
 
     fn check_middlewares(&self, kind: MiddlewareKind) -> Result<(), Unresolved> {

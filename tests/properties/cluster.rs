@@ -1,9 +1,10 @@
 //! An API server in memory: what users wrote, what the controller made of it, and the rules by which the real one
 //! would let it.
 
-use super::world::{ours, set_owners};
-use ingress_sso::contract::OUTPOST_PATH;
+use super::ownership::{self, applied_by, owned_by_others};
+use ingress_sso::contract::{MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES};
 use ingress_sso::facts::{Identity, ObjectKey};
+use ingress_sso::middleware::Middleware;
 use ingress_sso::plan::changes::{Annotate, Change, Companion, Edit, Kind, Repair};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
@@ -13,16 +14,33 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Annotations that only the controller may write, whoever did.
+pub(crate) const STATUS: [&str; 3] =
+    ["sso.djieno.com/status", "sso.djieno.com/message", "sso.djieno.com/headers-uid"];
+
+/// The user who applies on his own machine, and the one whose tool has the server do it.
+const CLIENT_SIDE: &str = "kubectl-client-side-apply";
+const SERVER_SIDE: &str = "kustomize-controller";
+
 /// All objects, and apart from them what of the Ingresses is the users' own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cluster {
     pub(crate) ingresses: BTreeMap<ObjectKey, Ingress>,
     pub(crate) services: BTreeMap<ObjectKey, Service>,
     pub(crate) config_maps: BTreeMap<ObjectKey, ConfigMap>,
-    /// Ingresses as their users wrote them last.
+    pub(crate) middlewares: BTreeMap<ObjectKey, Middleware>,
+    /// Ingresses as their users wrote them last, of the annotations those that are theirs by the API server's rules.
     pub(crate) written: BTreeMap<ObjectKey, Ingress>,
     /// Services as their users wrote them.
     pub(crate) written_services: BTreeMap<ObjectKey, Service>,
+    /// Middlewares as their users wrote them.
+    pub(crate) written_middlewares: BTreeMap<ObjectKey, Middleware>,
+    /// Annotations in the users' manifests, which a tool on their machines compares with the next one.
+    manifests: BTreeMap<ObjectKey, BTreeMap<String, String>>,
+    /// Annotations of Ingresses that somebody copied from what the controller wrote on another.
+    copied: BTreeMap<ObjectKey, BTreeSet<String>>,
+    /// Whether the API server does not know the kind Middleware.
+    pub(crate) lacks_middlewares: bool,
     has_webhook: bool,
     version: u64,
 }
@@ -33,6 +51,9 @@ pub(crate) enum Event {
     Ingress(Box<Ingress>),
     Service(Box<Service>),
     ConfigMap(Box<ConfigMap>),
+    Middleware(Box<Middleware>),
+    /// The API server knows the kind Middleware now, or no longer.
+    MiddlewareKind(bool),
     Gone(Kind, ObjectKey, String),
 }
 
@@ -54,27 +75,135 @@ impl Cluster {
     /// A user creates an Ingress, or applies it again with what is new.
     pub(crate) fn put(&mut self, wanted: Ingress) -> Vec<Event> {
         let key = ObjectKey::of(&wanted.metadata);
-        let before = self.written.insert(key.clone(), wanted.clone());
-        let Some(mut ingress) = self.ingresses.get(&key).cloned() else {
-            return self.store(key, wanted, true);
-        };
-        let mut owned = ours(&ingress.metadata);
-        let former = before.and_then(|before| before.metadata.annotations).unwrap_or_default();
-        let new = wanted.metadata.annotations.unwrap_or_default();
-        let annotations = ingress.metadata.annotations.get_or_insert_default();
-        for name in former.keys().filter(|name| !new.contains_key(*name)) {
-            annotations.remove(name);
-            owned.remove(name);
+        let new = wanted.metadata.annotations.clone().unwrap_or_default();
+        let former = self.manifests.insert(key.clone(), new.clone()).unwrap_or_default();
+        let is_new = !self.ingresses.contains_key(&key);
+        let mut ingress = self.ingresses.get(&key).cloned().unwrap_or_else(|| {
+            let mut bare = wanted.clone();
+            bare.metadata.annotations = None;
+            bare
+        });
+        if applies_by_server(&key) {
+            // Nobody conflicts with one who applies by force.
+            _ = ownership::apply(&mut ingress.metadata, SERVER_SIDE, &new, true);
+        } else {
+            let mut annotations = ingress.metadata.annotations.clone().unwrap_or_default();
+            annotations.retain(|name, _| !former.contains_key(name));
+            annotations.extend(new.clone());
+            ownership::update(&mut ingress.metadata, CLIENT_SIDE, annotations);
         }
-        for (name, value) in new {
-            if annotations.get(&name) != Some(&value) {
-                annotations.insert(name.clone(), value);
-                owned.remove(&name);
+        ingress.spec.clone_from(&wanted.spec);
+        self.note_written(&key, wanted, &new, &ingress.metadata);
+        self.store(key, ingress, is_new)
+    }
+
+    /// Notes what of an applied manifest is the user's own. What the controller had written with the same value before
+    /// him is not, by the API server's rules; a list in which he has entries is, for those.
+    fn note_written(
+        &mut self,
+        key: &ObjectKey,
+        wanted: Ingress,
+        manifest: &BTreeMap<String, String>,
+        found: &ObjectMeta,
+    ) {
+        let theirs = owned_by_others(found, MANAGER);
+        let applied = applied_by(found, MANAGER);
+        let is_theirs = |name: &String| {
+            theirs.contains(name) || *name == ROUTER_MIDDLEWARES && !applied.contains(ROUTER_MIDDLEWARES)
+        };
+        let mut written = wanted;
+        let annotations = written.metadata.annotations.get_or_insert_default();
+        annotations.retain(|name, _| is_theirs(name));
+        // A tool that has the server apply leaves a list that the controller edited, also when its manifest has none.
+        let before = self.written.get(key).and_then(|before| before.metadata.annotations.as_ref());
+        let list = before.and_then(|before| before.get(ROUTER_MIDDLEWARES));
+        let is_left = !manifest.contains_key(ROUTER_MIDDLEWARES)
+            && !applied.contains(ROUTER_MIDDLEWARES)
+            && found.annotations.iter().flatten().any(|(name, _)| name == ROUTER_MIDDLEWARES);
+        if let Some(list) = list.filter(|_| is_left) {
+            annotations.insert(ROUTER_MIDDLEWARES.to_owned(), list.clone());
+        }
+        self.written.insert(key.clone(), written);
+    }
+
+    /// A user sets one annotation, or takes it away, and leaves the rest.
+    pub(crate) fn annotate(&mut self, key: &ObjectKey, name: &str, value: Option<&str>) -> Vec<Event> {
+        let Some(mut ingress) = self.ingresses.get(key).cloned() else {
+            return Vec::new();
+        };
+        let manifest = self.manifests.entry(key.clone()).or_default();
+        let written = self.written.entry(key.clone()).or_default();
+        let written = written.metadata.annotations.get_or_insert_default();
+        let mut annotations = ingress.metadata.annotations.clone().unwrap_or_default();
+        for all in [manifest, written, &mut annotations] {
+            match value {
+                Some(value) => _ = all.insert(name.to_owned(), value.to_owned()),
+                None => _ = all.remove(name),
             }
         }
-        set_owners(&mut ingress.metadata, &owned, &BTreeSet::new());
-        ingress.spec = wanted.spec;
-        self.store(key, ingress, false)
+        ownership::update(&mut ingress.metadata, "kubectl-annotate", annotations);
+        self.store(key.clone(), ingress, false)
+    }
+
+    /// A migration copies an Ingress to another class, with all annotations, under the name `copy`.
+    pub(crate) fn copy(&mut self, original: &ObjectKey, copy: &ObjectKey, class: &str) -> Vec<Event> {
+        let Some(mut clone) = self.ingresses.get(original).cloned() else {
+            return Vec::new();
+        };
+        let mut events = self.delete_ingress(copy);
+        self.copied.insert(copy.clone(), applied_by(&clone.metadata, MANAGER));
+        clone.metadata = ObjectMeta {
+            namespace: Some(copy.namespace.to_string()),
+            name: Some(copy.name.to_string()),
+            annotations: clone.metadata.annotations,
+            creation_timestamp: clone.metadata.creation_timestamp,
+            ..ObjectMeta::default()
+        };
+        clone.spec.get_or_insert_default().ingress_class_name = Some(class.to_owned());
+        events.extend(self.put(clone));
+        events
+    }
+
+    /// A user makes a Middleware.
+    pub(crate) fn put_middleware(&mut self, middleware: Middleware) -> Vec<Event> {
+        let key = ObjectKey::of(&middleware.metadata);
+        if self.lacks_middlewares || self.middlewares.contains_key(&key) {
+            return Vec::new();
+        }
+        let events = self.store_middleware(key.clone(), middleware, true);
+        self.written_middlewares.insert(key.clone(), self.middlewares[&key].clone());
+        events
+    }
+
+    /// Somebody deletes a Middleware.
+    pub(crate) fn delete_middleware(&mut self, key: &ObjectKey) -> Vec<Event> {
+        self.written_middlewares.remove(key);
+        let gone = self.middlewares.remove(key);
+        gone_event(Kind::Middleware, key, gone.map(|gone| gone.metadata))
+    }
+
+    /// Somebody changes a Middleware of ours, behind our back.
+    pub(crate) fn tamper_middleware(
+        &mut self,
+        key: &ObjectKey,
+        change: impl FnOnce(&mut Middleware),
+    ) -> Vec<Event> {
+        let Some(mut middleware) = self.middlewares.get(key).cloned() else {
+            return Vec::new();
+        };
+        change(&mut middleware);
+        self.store_middleware(key.clone(), middleware, false)
+    }
+
+    /// An admin takes the kind Middleware away, with all Middlewares, or brings it.
+    pub(crate) fn set_middleware_kind(&mut self, is_known: bool) -> Vec<Event> {
+        if self.lacks_middlewares != is_known {
+            return Vec::new();
+        }
+        self.lacks_middlewares = !is_known;
+        self.middlewares.clear();
+        self.written_middlewares.clear();
+        vec![Event::MiddlewareKind(is_known)]
     }
 
     /// A user makes a Service.
@@ -91,6 +220,8 @@ impl Cluster {
     /// Somebody deletes an Ingress, and garbage collection what belongs to it.
     pub(crate) fn delete_ingress(&mut self, key: &ObjectKey) -> Vec<Event> {
         self.written.remove(key);
+        self.manifests.remove(key);
+        self.copied.remove(key);
         let Some(gone) = self.ingresses.remove(key) else {
             return Vec::new();
         };
@@ -155,7 +286,11 @@ impl Cluster {
             Companion::ConfigMap(config_map) => {
                 Ok(self.store_config_map(key, config_map.as_ref().clone(), true))
             }
-            Companion::Middleware(_) => Err(ApiError::Conflict("these worlds have no Traefik".to_owned())),
+            Companion::Middleware(_) if self.lacks_middlewares => Err(unknown_kind()),
+            Companion::Middleware(_) if self.middlewares.contains_key(&key) => exists(),
+            Companion::Middleware(middleware) => {
+                Ok(self.store_middleware(key, middleware.as_ref().clone(), true))
+            }
         }
     }
 
@@ -175,7 +310,10 @@ impl Cluster {
                 let config_map = merged(self.config_maps.get(&key), &repair.patch)?;
                 Ok(self.store_config_map(key, config_map, false))
             }
-            Kind::Middleware => Err(ApiError::Conflict("these worlds have no Traefik".to_owned())),
+            Kind::Middleware => {
+                let middleware = merged(self.middlewares.get(&key), &repair.patch)?;
+                Ok(self.store_middleware(key, middleware, false))
+            }
         }
     }
 
@@ -184,7 +322,7 @@ impl Cluster {
             Kind::Ingress => self.ingresses.get(key).map(|object| &object.metadata),
             Kind::Service => self.services.get(key).map(|object| &object.metadata),
             Kind::ConfigMap => self.config_maps.get(key).map(|object| &object.metadata),
-            Kind::Middleware => None,
+            Kind::Middleware => self.middlewares.get(key).map(|object| &object.metadata),
         };
         if metadata.map(Identity::of).as_ref() != Some(identity) {
             return Err(ApiError::Conflict(format!("{kind} {key} is another one")));
@@ -193,7 +331,7 @@ impl Cluster {
             Kind::Ingress => self.delete_ingress(key),
             Kind::Service => self.delete_service(key),
             Kind::ConfigMap => self.delete_config_map(key),
-            Kind::Middleware => Vec::new(),
+            Kind::Middleware => self.delete_middleware(key),
         })
     }
 
@@ -204,15 +342,20 @@ impl Cluster {
             "resourceVersion": edit.identity.resource_version,
             "annotations": edit.annotations,
         }});
-        let ingress = merged(self.ingresses.get(&edit.app), &patch)?;
-        if let Some(written) = self.written.get_mut(&edit.app) {
-            let annotations = written.metadata.annotations.get_or_insert_default();
-            annotations.retain(|key, _| !edit.annotations.contains_key(key));
+        let mut ingress: Ingress = self.ingresses.get(&edit.app).cloned().unwrap_or_default();
+        let patched: Ingress = merged(self.ingresses.get(&edit.app), &patch)?;
+        for name in edit.annotations.keys().filter(|name| *name != ROUTER_MIDDLEWARES) {
+            self.take_from_user(&edit.app, name)?;
         }
+        ownership::update(
+            &mut ingress.metadata,
+            MANAGER,
+            patched.metadata.annotations.clone().unwrap_or_default(),
+        );
         Ok(self.store(edit.app.clone(), ingress, false))
     }
 
-    /// Server-side apply without force.
+    /// Server-side apply.
     fn apply(&mut self, annotate: &Annotate) -> Result<Vec<Event>, ApiError> {
         let conflict = |what: String| ApiError::Conflict(format!("{what} of {}", annotate.app));
         let found = self.ingresses.get(&annotate.app).filter(|found| {
@@ -222,24 +365,29 @@ impl Cluster {
                 && version.is_none_or(|version| *version == identity.resource_version)
         });
         let mut ingress = found.cloned().ok_or_else(|| conflict("another version".to_owned()))?;
-        let users = self.written.get(&annotate.app).and_then(|written| written.metadata.annotations.clone());
-        let users = users.unwrap_or_default();
-        let former = ours(&ingress.metadata);
-        let annotations = ingress.metadata.annotations.get_or_insert_default();
-        for (key, value) in &annotate.annotations {
-            if users.get(key).is_some_and(|theirs| theirs != value) {
-                return Err(conflict(format!("the user owns {key}")));
-            }
-            annotations.insert(key.clone(), value.clone());
+        let before = ingress.metadata.annotations.clone().unwrap_or_default();
+        ownership::apply(&mut ingress.metadata, MANAGER, &annotate.annotations, annotate.force)
+            .map_err(|name| conflict(format!("somebody else owns {name}")))?;
+        let changed = annotate.annotations.iter().filter(|(name, value)| before.get(*name) != Some(*value));
+        for (name, _) in changed {
+            self.take_from_user(&annotate.app, name)?;
         }
-        let is_left_over =
-            |key: &&String| !annotate.annotations.contains_key(*key) && !users.contains_key(*key);
-        for key in former.iter().filter(is_left_over) {
-            annotations.remove(key);
-        }
-        let owned = annotate.annotations.keys().cloned().collect();
-        set_owners(&mut ingress.metadata, &owned, &BTreeSet::new());
         Ok(self.store(annotate.app.clone(), ingress, false))
+    }
+
+    /// Notes that the annotation `name` is no longer the user's. Only a status can be taken from him, and a copy of what
+    /// the controller itself wrote.
+    fn take_from_user(&mut self, app: &ObjectKey, name: &str) -> Result<(), ApiError> {
+        let is_copy = self.copied.get(app).is_some_and(|copied| copied.contains(name));
+        let written = self.written.get_mut(app).and_then(|written| written.metadata.annotations.as_mut());
+        let Some(written) = written else { return Ok(()) };
+        // He who forges a status says that all is a copy.
+        let is_copy = is_copy || written.contains_key(STATUS[0]);
+        let is_theirs = written.remove(name).is_some();
+        if is_theirs && !is_copy && !STATUS.contains(&name) {
+            return Err(ApiError::Conflict(format!("took {name} of {app} from its user")));
+        }
+        Ok(())
     }
 
     fn admit(&self, new: &Ingress) -> Result<(), ApiError> {
@@ -253,10 +401,6 @@ impl Cluster {
     }
 
     fn store(&mut self, key: ObjectKey, mut ingress: Ingress, is_new: bool) -> Vec<Event> {
-        let users = self.written.get(&key).and_then(|written| written.metadata.annotations.as_ref());
-        let users = users.into_iter().flatten().map(|(key, _)| key.clone()).collect();
-        let owned = ours(&ingress.metadata);
-        set_owners(&mut ingress.metadata, &owned, &users);
         self.stamp(&mut ingress.metadata, is_new);
         self.ingresses.insert(key, ingress.clone());
         vec![Event::Ingress(Box::new(ingress))]
@@ -272,6 +416,12 @@ impl Cluster {
         self.stamp(&mut config_map.metadata, is_new);
         self.config_maps.insert(key, config_map.clone());
         vec![Event::ConfigMap(Box::new(config_map))]
+    }
+
+    fn store_middleware(&mut self, key: ObjectKey, mut middleware: Middleware, is_new: bool) -> Vec<Event> {
+        self.stamp(&mut middleware.metadata, is_new);
+        self.middlewares.insert(key, middleware.clone());
+        vec![Event::Middleware(Box::new(middleware))]
     }
 
     fn stamp(&mut self, metadata: &mut ObjectMeta, is_new: bool) {
@@ -296,6 +446,15 @@ pub(crate) fn places(ingress: &Ingress) -> BTreeSet<(String, String, String)> {
         .filter(|(_, path)| path.starts_with(OUTPOST_PATH))
         .map(|(host, path)| (class.clone(), host, path))
         .collect()
+}
+
+/// Whether the owner of the Ingress `key` has the server apply his manifests; the others compare them on their machines.
+fn applies_by_server(key: &ObjectKey) -> bool {
+    key.name.bytes().filter(u8::is_ascii_digit).any(|digit| digit % 2 == 1)
+}
+
+fn unknown_kind() -> ApiError {
+    ApiError::Conflict("the server could not find the requested resource".to_owned())
 }
 
 fn gone_event(kind: Kind, key: &ObjectKey, metadata: Option<ObjectMeta>) -> Vec<Event> {

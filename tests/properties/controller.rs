@@ -3,7 +3,7 @@
 use super::cluster::{ApiError, Cluster, Event};
 use ingress_sso::config::Settings;
 use ingress_sso::facts::{
-    ConfigMapFacts, Identity, IngressClassFacts, IngressFacts, ObjectKey, ServiceFacts,
+    ConfigMapFacts, Identity, IngressClassFacts, IngressFacts, MiddlewareFacts, ObjectKey, ServiceFacts,
 };
 use ingress_sso::index::{Index, Key, Source};
 use ingress_sso::plan::changes::{AppPlan, Change, Companion, Kind, app_plan};
@@ -18,8 +18,13 @@ const ENOUGH: usize = 2000;
 /// How often a key is looked at again after a failure.
 const RETRIES: u32 = 100;
 
-/// Names of the classes, all served by ingress-nginx.
-pub(crate) const CLASSES: [&str; 2] = ["nginx", "internal"];
+/// The classes with their controllers.
+pub(crate) const CLASSES: [(&str, &str); 4] = [
+    ("nginx", "k8s.io/ingress-nginx"),
+    ("internal", "k8s.io/ingress-nginx"),
+    ("traefik", "traefik.io/ingress-controller"),
+    ("migration", "rke2.cattle.io/ingress-nginx-migration"),
+];
 
 /// A sequence of numbers that look random and shrink with their seed.
 #[derive(Clone, Copy, Debug)]
@@ -157,23 +162,34 @@ pub(crate) fn all_objects(cluster: &Cluster) -> Vec<Event> {
     let ingresses = cluster.ingresses.values().cloned().map(|object| Event::Ingress(Box::new(object)));
     let services = cluster.services.values().cloned().map(|object| Event::Service(Box::new(object)));
     let config_maps = cluster.config_maps.values().cloned().map(|object| Event::ConfigMap(Box::new(object)));
-    ingresses.chain(services).chain(config_maps).collect()
+    let middlewares = cluster.middlewares.values().cloned().map(|object| Event::Middleware(Box::new(object)));
+    let kind = Event::MiddlewareKind(!cluster.lacks_middlewares);
+    ingresses.chain(services).chain(config_maps).chain(middlewares).chain([kind]).collect()
 }
 
 /// An index that has seen these events and nothing else, all lists delivered.
 pub(crate) fn index_of(settings: Settings, events: impl IntoIterator<Item = Event>) -> Index {
     let mut index = Index::new(Arc::new(settings));
-    for class in CLASSES {
-        let class = ingress_class(class, "k8s.io/ingress-nginx");
-        index.observe_class(IngressClassFacts::extract(&class));
-    }
+    observe_classes(&mut index);
     for event in events {
         observe(&mut index, event);
     }
-    for source in Source::ALL {
+    complete(&mut index);
+    index
+}
+
+/// Feeds all classes to the index.
+pub(crate) fn observe_classes(index: &mut Index) {
+    for (class, controller) in CLASSES {
+        index.observe_class(IngressClassFacts::extract(&ingress_class(class, controller)));
+    }
+}
+
+/// Completes all lists but that of Middlewares, which an event of its own does.
+pub(crate) fn complete(index: &mut Index) {
+    for source in Source::ALL.into_iter().filter(|source| *source != Source::Middlewares) {
         index.complete(source);
     }
-    index
 }
 
 /// Feeds one event to the index; the answer is which keys to look at.
@@ -184,6 +200,11 @@ pub(crate) fn observe(index: &mut Index, event: Event) -> Vec<Key> {
             .map_or_else(|_| Vec::new(), |facts| index.observe_ingress(facts)),
         Event::Service(service) => index.observe_service(ServiceFacts::extract(&service, &keys)),
         Event::ConfigMap(config_map) => index.observe_headers(ConfigMapFacts::extract(&config_map)),
+        Event::Middleware(middleware) => {
+            index.observe_middleware(MiddlewareFacts::extract(&middleware, &keys))
+        }
+        Event::MiddlewareKind(true) => index.complete(Source::Middlewares),
+        Event::MiddlewareKind(false) => index.miss_middlewares(),
         Event::Gone(kind, key, uid) => {
             let identity = Identity { uid, resource_version: String::new() };
             index.forget(source(kind), &key, Some(&identity))

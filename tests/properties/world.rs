@@ -1,18 +1,27 @@
 //! Worlds and what people do in them, as small values that proptest can make and shrink.
 
 use super::cluster::{Cluster, Event};
-use ingress_sso::config::Settings;
-use ingress_sso::contract::{MANAGER, outpost_ingress_name, service_name};
+use super::ownership;
+use ingress_sso::config::{Settings, TraefikSettings};
+use ingress_sso::contract::{
+    MANAGED_BY, MANAGER, ROUTER_MIDDLEWARES, middleware_name, middleware_reference, outpost_ingress_name,
+    service_name,
+};
 use ingress_sso::facts::ObjectKey;
+use ingress_sso::middleware::Middleware;
+use ingress_sso::plan::{Dialect, companions};
 use ingress_sso_testbed::builders::{IngressBuilder, external_name_service, ingress};
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use proptest::collection::{btree_set, vec};
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
+
+/// What asks for protection.
+pub(crate) const OPT_IN: &str = "sso.djieno.com/authentik";
 
 pub(crate) const NAMESPACES: [&str; 3] = ["one", "two", "three"];
 const HOSTS: [&str; 4] = ["a.example.com", "b.example.com", "c.example.com", "*.example.com"];
@@ -29,6 +38,12 @@ pub(crate) enum Step {
     Put(usize, App),
     /// Delete this app.
     Delete(usize),
+    /// Opt this app out, and leave the rest of it as it is.
+    OptOut(usize),
+    /// Copy this app with all its annotations to this class, as RKE2's migration does.
+    Copy(usize, &'static str),
+    /// Bring the kind Middleware, or take it away with all Middlewares.
+    MiddlewareKind(bool),
     /// Make something by hand.
     Make(Foreign),
     /// Break something that the controller made: the n-th of what there is.
@@ -44,6 +59,18 @@ pub(crate) struct App {
     outpost: Option<&'static str>,
     auth_route: Option<&'static str>,
     extras: Vec<(&'static str, &'static str)>,
+    middlewares: Option<Vec<Entry>>,
+}
+
+/// What a user may have in his list of Middlewares.
+#[derive(Clone, Copy, Debug)]
+enum Entry {
+    /// One of his own.
+    Strip,
+    /// One from a file, with a space before it.
+    Gzip,
+    /// The Middleware that asks this outpost.
+    Ours(&'static str),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +99,14 @@ pub(crate) enum Foreign {
     RightService(usize),
     /// A Service under the name of ours that leads somewhere else.
     WrongService(usize),
+    /// A Middleware under the name of ours that does the same.
+    RightMiddleware(usize),
+    /// A Middleware under the name of ours that does something else.
+    WrongMiddleware(usize),
+    /// A Middleware of another namespace that Traefik calls by the name of ours.
+    TwinMiddleware(usize),
+    /// One that is far from any of ours.
+    StrangeMiddleware(usize),
 }
 
 /// What can happen to objects of ours.
@@ -82,11 +117,21 @@ pub(crate) enum Damage {
     LoseRoute,
     RerouteHost,
     DropAnnotations,
+    /// A list that the controller edited is as its user wrote it again.
+    ResetList,
+    /// A user takes his list away.
+    DropList,
+    LoseMiddleware,
+    TurnMiddleware,
+    AddToMiddleware,
+    DisownMiddleware,
+    /// A Middleware of somebody else's goes.
+    LoseForeignMiddleware,
 }
 
 /// The steps of a world: some apps, and then what happens to them.
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
-    (vec(put(), 1..=APPS), vec(step(), 0..6)).prop_map(|(mut apps, more)| {
+    (vec(put(), 1..=APPS), vec(step(), 0..9)).prop_map(|(mut apps, more)| {
         apps.extend(more);
         apps
     })
@@ -103,12 +148,25 @@ pub(crate) fn settings() -> Settings {
     settings
 }
 
+/// The same with Traefik set up in one way or another.
+pub(crate) fn any_settings() -> impl Strategy<Value = Settings> {
+    (any::<bool>(), weighted(0.2, Just(true))).prop_map(|(allows_external_name, safe_naming)| {
+        let safe_naming = safe_naming.unwrap_or_default();
+        let traefik = TraefikSettings { allows_external_name, safe_naming, ..TraefikSettings::default() };
+        Settings { traefik, ..settings() }
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => put(),
         1 => (0..APPS).prop_map(Step::Delete),
+        1 => (0..APPS).prop_map(Step::OptOut),
+        1 => (0..APPS, select(vec!["nginx", "traefik", "migration", "migration"]))
+            .prop_map(|(slot, class)| Step::Copy(slot, class)),
+        1 => any::<bool>().prop_map(Step::MiddlewareKind),
         2 => foreign().prop_map(Step::Make),
-        2 => (damage(), any::<usize>()).prop_map(|(damage, which)| Step::Break(damage, which)),
+        3 => (damage(), any::<usize>()).prop_map(|(damage, which)| Step::Break(damage, which)),
     ]
 }
 
@@ -126,22 +184,35 @@ fn app() -> impl Strategy<Value = App> {
     let class = prop_oneof![
         8 => Just(Class::Field("nginx")),
         2 => Just(Class::Field("internal")),
+        8 => Just(Class::Field("traefik")),
+        2 => Just(Class::Annotation("traefik")),
+        4 => Just(Class::Field("migration")),
         2 => Just(Class::Annotation("nginx")),
         1 => Just(Class::Field("unknown")),
         1 => Just(Class::None),
     ];
     let outpost = weighted(0.3, select(vec!["alpha", "beta", "beta", "unknown"]));
     let auth_route = weighted(0.3, select(vec!["direct", "host", "both"]));
-    (opt_in, btree_set(0..HOSTS.len(), 0..=2), class, outpost, auth_route, extras()).prop_map(
-        |(opt_in, hosts, class, outpost, auth_route, extras)| App {
-            opt_in,
-            hosts,
-            class,
-            outpost,
-            auth_route,
-            extras,
-        },
-    )
+    let all = (opt_in, btree_set(0..HOSTS.len(), 0..=2), class, outpost, auth_route, extras(), middlewares());
+    all.prop_map(|(opt_in, hosts, class, outpost, auth_route, extras, middlewares)| App {
+        opt_in,
+        hosts,
+        class,
+        outpost,
+        auth_route,
+        extras,
+        middlewares,
+    })
+}
+
+fn middlewares() -> impl Strategy<Value = Option<Vec<Entry>>> {
+    let entry = prop_oneof![
+        3 => Just(Entry::Strip),
+        2 => Just(Entry::Gzip),
+        2 => Just(Entry::Ours("alpha")),
+        1 => Just(Entry::Ours("beta")),
+    ];
+    weighted(0.35, vec(entry, 0..4))
 }
 
 /// Annotations that a user may have, mostly none.
@@ -175,6 +246,10 @@ fn foreign() -> impl Strategy<Value = Foreign> {
         (0..APPS).prop_map(Foreign::TakenName),
         (0..NAMESPACES.len()).prop_map(Foreign::RightService),
         (0..NAMESPACES.len()).prop_map(Foreign::WrongService),
+        (0..NAMESPACES.len()).prop_map(Foreign::RightMiddleware),
+        (0..NAMESPACES.len()).prop_map(Foreign::WrongMiddleware),
+        (0..NAMESPACES.len()).prop_map(Foreign::TwinMiddleware),
+        (0..NAMESPACES.len()).prop_map(Foreign::StrangeMiddleware),
     ]
 }
 
@@ -185,6 +260,13 @@ fn damage() -> impl Strategy<Value = Damage> {
         Just(Damage::LoseRoute),
         Just(Damage::RerouteHost),
         Just(Damage::DropAnnotations),
+        Just(Damage::ResetList),
+        Just(Damage::DropList),
+        Just(Damage::LoseMiddleware),
+        Just(Damage::TurnMiddleware),
+        Just(Damage::AddToMiddleware),
+        Just(Damage::DisownMiddleware),
+        Just(Damage::LoseForeignMiddleware),
     ]
 }
 
@@ -194,6 +276,13 @@ impl Step {
         match self {
             Self::Put(slot, app) => cluster.put(app.ingress(*slot)),
             Self::Delete(slot) => cluster.delete_ingress(&app_key(*slot)),
+            Self::OptOut(slot) => cluster.annotate(&app_key(*slot), OPT_IN, None),
+            Self::Copy(slot, class) => {
+                let app = app_key(*slot);
+                let copy = ObjectKey::new(app.namespace.clone(), format!("{}-copy", app.name));
+                cluster.copy(&app, &copy, class)
+            }
+            Self::MiddlewareKind(is_known) => cluster.set_middleware_kind(*is_known),
             Self::Make(foreign) => foreign.make(cluster),
             Self::Break(damage, which) => damage.strike(cluster, *which),
         }
@@ -213,12 +302,29 @@ impl App {
             Class::None => builder.no_class(),
         };
         let asked = [
-            ("sso.djieno.com/authentik", self.opt_in),
+            (OPT_IN, self.opt_in),
             ("sso.djieno.com/outpost", self.outpost),
             ("sso.djieno.com/auth-route", self.auth_route),
         ];
         let asked = asked.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        asked.chain(self.extras.iter().copied()).fold(builder, annotated).build()
+        let builder = asked.chain(self.extras.iter().copied()).fold(builder, annotated);
+        let list = self.middlewares.as_ref().map(|entries| {
+            let entries = entries.iter().map(|entry| entry.text(&key.namespace));
+            entries.collect::<Vec<_>>().join(",")
+        });
+        list.iter().fold(builder, |builder, list| builder.annotation(ROUTER_MIDDLEWARES, list)).build()
+    }
+}
+
+impl Entry {
+    fn text(self, namespace: &str) -> String {
+        match self {
+            Self::Strip => format!("{namespace}-strip@kubernetescrd"),
+            Self::Gzip => " gzip@file".to_owned(),
+            Self::Ours(outpost) => {
+                middleware_reference(namespace, &middleware_name(namespace, outpost), false)
+            }
+        }
     }
 }
 
@@ -265,8 +371,39 @@ impl Foreign {
             Self::WrongService(namespace) => {
                 cluster.put_service(service(namespace, &ours, "wrong.example.com"))
             }
+            Self::RightMiddleware(namespace) => cluster.put_middleware(middleware_of(NAMESPACES[namespace])),
+            Self::WrongMiddleware(namespace) => {
+                let mut wrong = middleware_of(NAMESPACES[namespace]);
+                wrong.spec = serde_json::from_value(json!({"stripPrefix": {}})).expect("a Middleware");
+                cluster.put_middleware(wrong)
+            }
+            Self::TwinMiddleware(namespace) => {
+                let mut twin = middleware_of(NAMESPACES[namespace]);
+                let name = twin.metadata.name.take().unwrap_or_default();
+                let (start, rest) = name.split_once('-').expect("a dash");
+                twin.metadata.namespace = Some(format!("{}-{start}", NAMESPACES[namespace]));
+                twin.metadata.name = Some(rest.to_owned());
+                cluster.put_middleware(twin)
+            }
+            Self::StrangeMiddleware(namespace) => {
+                let mut strange = middleware_of(NAMESPACES[namespace]);
+                strange.metadata.name = Some("strip".to_owned());
+                cluster.put_middleware(strange)
+            }
         }
     }
+}
+
+/// What the controller would make for the outpost `alpha`, without its labels.
+fn middleware_of(namespace: &str) -> Middleware {
+    let alpha = ingress_sso::plan::outpost::Outpost {
+        name: "alpha".to_owned(),
+        address: settings().outposts["alpha"].clone(),
+    };
+    let wanted = companions::middleware(namespace, Dialect::Traefik, &alpha, &settings());
+    let mut wanted = wanted.expect("Traefik has Middlewares");
+    wanted.metadata.labels = None;
+    wanted
 }
 
 impl Damage {
@@ -296,10 +433,42 @@ impl Damage {
                     let users =
                         cluster.written.get(&key).and_then(|written| written.metadata.annotations.clone());
                     cluster.tamper(&key, |app| {
-                        app.metadata.annotations = users;
-                        set_owners(&mut app.metadata, &BTreeSet::new(), &BTreeSet::new());
+                        ownership::update(&mut app.metadata, "somebody", users.unwrap_or_default());
                     })
                 })
+            }
+            Self::ResetList | Self::DropList => {
+                let listed = cluster.ingresses.iter().filter(|(key, _)| list_of(cluster, key).is_some());
+                nth(listed, which).map_or_else(Vec::new, |key| {
+                    let list = list_of(cluster, &key).filter(|_| matches!(self, Self::ResetList));
+                    cluster.annotate(&key, ROUTER_MIDDLEWARES, list.as_deref())
+                })
+            }
+            Self::LoseMiddleware => {
+                our_middleware(cluster, which).map_or_else(Vec::new, |key| cluster.delete_middleware(&key))
+            }
+            Self::TurnMiddleware => our_middleware(cluster, which).map_or_else(Vec::new, |key| {
+                cluster.tamper_middleware(&key, |middleware| {
+                    let auth = middleware.spec.forward_auth.get_or_insert_default();
+                    auth.address = "http://evil.example.com".to_owned();
+                    auth.others.insert("authRequestHeaders".to_owned(), json!(["X"]));
+                })
+            }),
+            Self::AddToMiddleware => our_middleware(cluster, which).map_or_else(Vec::new, |key| {
+                cluster.tamper_middleware(&key, |middleware| {
+                    middleware.spec.others.insert("stripPrefix".to_owned(), json!({}));
+                })
+            }),
+            Self::DisownMiddleware => our_middleware(cluster, which).map_or_else(Vec::new, |key| {
+                let events = cluster.tamper_middleware(&key, |middleware| {
+                    middleware.metadata.labels.get_or_insert_default().remove(MANAGED_BY);
+                });
+                cluster.written_middlewares.insert(key.clone(), cluster.middlewares[&key].clone());
+                events
+            }),
+            Self::LoseForeignMiddleware => {
+                let theirs = cluster.middlewares.iter().filter(|(_, object)| !is_ours(&object.metadata));
+                nth(theirs, which).map_or_else(Vec::new, |key| cluster.delete_middleware(&key))
             }
         }
     }
@@ -307,28 +476,7 @@ impl Damage {
 
 /// Keys of the annotations that server-side apply by the controller owns.
 pub(crate) fn ours(metadata: &ObjectMeta) -> BTreeSet<String> {
-    let entries = metadata.managed_fields.iter().flatten();
-    let ours = entries.filter(|entry| entry.manager.as_deref() == Some(MANAGER));
-    let fields =
-        ours.filter_map(|entry| entry.fields_v1.as_ref()?.0["f:metadata"]["f:annotations"].as_object());
-    let keys = fields.flat_map(Map::keys);
-    keys.filter_map(|key| key.strip_prefix("f:")).map(str::to_owned).collect()
-}
-
-/// Notes who owns which annotations: the controller's server-side apply, and the user.
-pub(crate) fn set_owners(metadata: &mut ObjectMeta, ours: &BTreeSet<String>, users: &BTreeSet<String>) {
-    let entries = [(MANAGER, ours), ("user", users)].into_iter().filter(|(_, keys)| !keys.is_empty());
-    metadata.managed_fields = Some(entries.map(|(manager, keys)| managed(manager, keys)).collect());
-}
-
-fn managed(manager: &str, keys: &BTreeSet<String>) -> ManagedFieldsEntry {
-    let fields: Map<String, Value> = keys.iter().map(|key| (format!("f:{key}"), json!({}))).collect();
-    ManagedFieldsEntry {
-        manager: Some(manager.to_owned()),
-        operation: Some("Apply".to_owned()),
-        fields_v1: Some(FieldsV1(json!({"f:metadata": {"f:annotations": fields}}))),
-        ..ManagedFieldsEntry::default()
-    }
+    ownership::applied_by(metadata, MANAGER)
 }
 
 /// Whether the controller made the object.
@@ -339,6 +487,15 @@ pub(crate) fn is_ours(metadata: &ObjectMeta) -> bool {
 
 fn our_route(cluster: &Cluster, which: usize) -> Option<ObjectKey> {
     nth(cluster.ingresses.iter().filter(|(_, object)| is_ours(&object.metadata)), which)
+}
+
+/// The list of Middlewares that the user of an Ingress wrote.
+fn list_of(cluster: &Cluster, key: &ObjectKey) -> Option<String> {
+    cluster.written.get(key)?.metadata.annotations.as_ref()?.get(ROUTER_MIDDLEWARES).cloned()
+}
+
+fn our_middleware(cluster: &Cluster, which: usize) -> Option<ObjectKey> {
+    nth(cluster.middlewares.iter().filter(|(_, object)| is_ours(&object.metadata)), which)
 }
 
 fn nth<'a, T: 'a>(objects: impl Iterator<Item = (&'a ObjectKey, &'a T)>, which: usize) -> Option<ObjectKey> {

@@ -10,7 +10,7 @@ use ingress_sso::middleware::{ForwardAuth, Middleware, MiddlewareSpec};
 use ingress_sso::plan::Dialect;
 use ingress_sso_testbed::builders::{IngressBuilder, ingress_class};
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use serde_json::json;
 
 const LIST: &str = "traefik.ingress.kubernetes.io/router.middlewares";
@@ -30,26 +30,7 @@ const NO_PATH: (&str, [&str; 3]) = (
 );
 
 pub(crate) fn by_its_own_annotations() -> Vec<Case> {
-    let with_route = || {
-        by_middleware()
-            .with("Service", "n8n-prd/authentik-proxy-outpost")
-            .with(
-                "Service leads to",
-                "ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local port 9000 (http)",
-            )
-            .with("Ingress", "n8n-prd/n8n-outpost-path")
-            .with("Ingress class", "traefik")
-            .with("Ingress hosts", "app.djieno.com")
-            .with(
-                "Ingress paths",
-                "/outpost.goauthentik.io (ImplementationSpecific) to authentik-proxy-outpost:9000",
-            )
-            .with("Ingress owner", "n8n uid-of-n8n")
-            .with("Ingress annotation sso.djieno.com/app", "n8n")
-            .with("Ingress annotation external-dns.kubernetes.io/controller", "ignore")
-            .with("Ingress annotation external-dns.alpha.kubernetes.io/controller", "ignore")
-            .with("Ingress annotation traefik.ingress.kubernetes.io/router.priority", "100000")
-    };
+    let with_route = routed;
     vec![
         Case::new(
             "On Traefik a Middleware asks the outpost, and without ExternalName Services there is no route",
@@ -253,6 +234,50 @@ pub(crate) fn lists_with_entries_of_others() -> Vec<Case> {
         )
         .by([]),
         Case::new(
+            "A forged message goes by the same request as the edit, since each is meant for one version",
+            traefik().app(on_traefik().traefik("router.middlewares", STRIP).sso("message", "forged")),
+            in_list()
+                .with(&format!("edited {LIST}"), OURS_AND_STRIP)
+                .warns(shared().0, shared().1)
+                .warns(NO_PATH.0, NO_PATH.1),
+        )
+        .by([
+            "1. create Middleware n8n-prd/authentik-proxy-outpost-7d63dfe424",
+            "2. edit n8n-prd/n8n: sso.djieno.com/message away, traefik.ingress.kubernetes.io/router.middlewares to n8n-prd-authentik-proxy-outpost-7d63dfe424@kubernetescrd,n8n-prd-strip@kubernetescrd",
+            "3. annotate n8n-prd/n8n: Protected",
+        ]),
+        Case::new(
+            "A list that we edited and that a user then applied as it is, is his also after the opt-out",
+            traefik()
+                .app(also_applied(
+                    edited(applied(on_traefik().sso("authentik", "false"), &[STATUS]), LIST, OURS_AND_STRIP),
+                    LIST,
+                ))
+                .middleware(our_middleware()),
+            unprotected_but("RouteStillUsed", [LIST, "the login stays until you remove it"]),
+        )
+        .by(["1. annotate n8n-prd/n8n: nothing"]),
+        Case::new(
+            "What a user applied as well stays when a list is given back",
+            traefik()
+                .app(also_applied(
+                    edited(
+                        applied(
+                            on_traefik().sso("authentik", "false"),
+                            &[("nginx.ingress.kubernetes.io/auth-signin", "his"), STATUS],
+                        ),
+                        LIST,
+                        OURS_AND_STRIP,
+                    ),
+                    "nginx.ingress.kubernetes.io/auth-signin",
+                ))
+                .middleware(our_middleware()),
+            Expected::Unprotected,
+        )
+        .by([
+            "1. edit n8n-prd/n8n: sso.djieno.com/status away, traefik.ingress.kubernetes.io/router.middlewares to n8n-prd-strip@kubernetescrd",
+        ]),
+        Case::new(
             "An app that moves to nginx leaves no entry of ours behind",
             traefik().app(edited(applied(app(), &[STATUS]), LIST, OURS_AND_STRIP)).middleware(our_middleware()),
             protected().with(&format!("edited {LIST}"), STRIP),
@@ -366,6 +391,37 @@ pub(crate) fn copies_by_migration() -> Vec<Case> {
             migration().app(migrated(app().nginx("auth-url", NGINX_AUTH_URL))),
             refused("OwnAnnotation", [NGINX_AUTH_URL]),
         ),
+        Case::new(
+            "The status that a refusal left proves no copy",
+            migration().app(applied(
+                migrated(app().nginx("auth-url", NGINX_AUTH_URL)),
+                &[("sso.djieno.com/status", "Refused")],
+            )),
+            refused("OwnAnnotation", [NGINX_AUTH_URL]),
+        ),
+        Case::new(
+            "A whole copy is known for one also after its status has been replaced by ours",
+            migration().app(applied(
+                migrated(
+                    app()
+                        .nginx("auth-url", NGINX_AUTH_URL)
+                        .nginx(
+                            "auth-signin",
+                            "https://app.djieno.com/outpost.goauthentik.io/start?rd=$scheme://$best_http_host$escaped_request_uri",
+                        )
+                        .nginx("auth-response-headers", &format!("Set-Cookie,{HEADERS}"))
+                        .nginx("auth-proxy-set-headers", "n8n-prd/authentik-headers-d7864635f2")
+                        .nginx("proxy-buffer-size", "16k"),
+                ),
+                &[("sso.djieno.com/status", "Pending")],
+            )),
+            in_place(),
+        )
+        .by([
+            "1. create Service n8n-prd/authentik-proxy-outpost",
+            "1. create Ingress n8n-prd/n8n-outpost-path",
+            "2. annotate n8n-prd/n8n by force: Protected + auth",
+        ]),
         Case::new(
             "Words that we would not have written are the user's own, status or not",
             migration().app(migrated(copy().sso("status", "Protected"))),
@@ -486,6 +542,28 @@ pub(crate) fn sharing_a_host() -> Vec<Case> {
             refused("OtherOutpostOnHost", ["n8n-prd/frozen", "\"proxy-outpost\""]),
         ),
         Case::new(
+            "On nginx a list of Middlewares protects nothing, and so holds no host that others wait for",
+            traefik().app(app().created(2)).app(
+                other_app("n8n-prd", "listed")
+                    .sso("scheme", "ftp")
+                    .traefik("router.middlewares", OURS)
+                    .created(1),
+            ),
+            protected(),
+        ),
+        Case::new(
+            "A refused app without a route of its own holds no host whose path is to be routed",
+            traefik()
+                .settings(allow_external_name)
+                .app(on_traefik().created(2))
+                .app(applied(
+                    other_app("n8n-prd", "frozen").class("traefik").sso("scheme", "ftp").created(1),
+                    &[(LIST, OURS), STATUS],
+                ))
+                .middleware(our_middleware()),
+            routed(),
+        ),
+        Case::new(
             "A route of somebody else's that leads astray would get the login's codes",
             traefik()
                 .app(on_traefik())
@@ -551,6 +629,25 @@ fn by_middleware() -> Protected {
         .with(LIST, OURS)
 }
 
+/// The same where Traefik takes `ExternalName` Services.
+fn routed() -> Protected {
+    by_middleware()
+        .with("Service", "n8n-prd/authentik-proxy-outpost")
+        .with("Service leads to", "ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local port 9000 (http)")
+        .with("Ingress", "n8n-prd/n8n-outpost-path")
+        .with("Ingress class", "traefik")
+        .with("Ingress hosts", "app.djieno.com")
+        .with(
+            "Ingress paths",
+            "/outpost.goauthentik.io (ImplementationSpecific) to authentik-proxy-outpost:9000",
+        )
+        .with("Ingress owner", "n8n uid-of-n8n")
+        .with("Ingress annotation sso.djieno.com/app", "n8n")
+        .with("Ingress annotation external-dns.kubernetes.io/controller", "ignore")
+        .with("Ingress annotation external-dns.alpha.kubernetes.io/controller", "ignore")
+        .with("Ingress annotation traefik.ingress.kubernetes.io/router.priority", "100000")
+}
+
 /// What protects the usual app where Traefik stands in for nginx.
 fn in_place() -> Protected {
     protected()
@@ -590,6 +687,18 @@ fn middleware(namespace: &str, name: &str, auth: ForwardAuth) -> Middleware {
         ..ObjectMeta::default()
     };
     Middleware { metadata, spec: MiddlewareSpec { forward_auth: Some(auth), ..MiddlewareSpec::default() } }
+}
+
+/// `ingress` after a user applied, by the server, the annotation `key` as he found it.
+fn also_applied(mut ingress: Ingress, key: &str) -> Ingress {
+    let fields = json!({"f:metadata": {"f:annotations": {format!("f:{key}"): {}}}});
+    ingress.metadata.managed_fields.get_or_insert_default().push(ManagedFieldsEntry {
+        manager: Some("kustomize-controller".to_owned()),
+        operation: Some("Apply".to_owned()),
+        fields_v1: Some(FieldsV1(fields)),
+        ..ManagedFieldsEntry::default()
+    });
+    ingress
 }
 
 fn unlabelled(mut middleware: Middleware) -> Middleware {
