@@ -5,16 +5,18 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use futures::{StreamExt, TryStreamExt, stream};
 use ingress_sso::cli::{Cli, Command, RunArgs};
-use ingress_sso::contract::{MANAGED_BY, MANAGER};
-use ingress_sso_testbed::builders::{namespace, outpost_service};
+use ingress_sso::contract::{MANAGED_BY, MANAGER, middleware_name};
+use ingress_sso::middleware::Middleware;
+use ingress_sso_testbed::builders::{IngressBuilder, ingress_class, namespace, outpost_service};
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
+use ingress_sso_testbed::middleware_kind::install_crds;
 use ingress_sso_testbed::scene::{OPT_IN, OUTPOST, PATIENCE, Scene};
 use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace, Pod, Probe, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -154,6 +156,7 @@ fn the_probes_ask_the_port_that_the_program_listens_on() -> Result<()> {
 async fn the_rights_suffice_for_a_whole_life_in_the_whole_cluster() -> Result<()> {
     let _alone = CONTROLLERS.lock().await;
     install().await?;
+    install_kind().await?;
     let scene = Scene::new(PROGRAM).await?;
     deploy_outpost(&scene).await?;
     let life = Life { controller: installed_controller(&scene).await?, scene };
@@ -204,6 +207,20 @@ async fn the_rights_suffice_for_a_whole_life_in_the_whole_cluster() -> Result<()
     scene.delete::<Ingress>(APP).await?;
     scene.until_only(&[]).await?;
 
+    let on_traefik = [
+        Occasion::Mishap(Mishap::MiddlewareEdited),
+        Occasion::Mishap(Mishap::MiddlewareDeleted),
+        Occasion::OptInWhileMiddlewareLingers,
+    ];
+    for occasion in on_traefik {
+        occasion.come(&life).await?;
+        until_middleware_is_right(scene).await?;
+        scene.until_protected(APP).await?;
+        scene.delete::<Ingress>(APP).await?;
+        let_go_of_middleware(scene).await?;
+        scene.until_names::<Middleware>(&[]).await?;
+    }
+
     protect(scene).await?;
     life.controller.kill()?;
     // So that nothing but the controller will remove the route.
@@ -219,7 +236,7 @@ async fn the_rights_suffice_for_a_whole_life_in_the_whole_cluster() -> Result<()
 }
 
 /// When each right is needed first. One that is granted and not in this table, or the reverse, fails the test below.
-const NEEDED: [(&str, &str, Occasion); 22] = [
+const NEEDED: [(&str, &str, Occasion); 28] = [
     ("ingressclasses", "list", Occasion::Start),
     ("ingressclasses", "watch", Occasion::Start),
     ("ingresses", "get", Occasion::OptOut),
@@ -240,6 +257,12 @@ const NEEDED: [(&str, &str, Occasion); 22] = [
     ("configmaps", "create", Occasion::Created),
     ("configmaps", "patch", Occasion::Mishap(Mishap::HeadersReplaced)),
     ("configmaps", "delete", Occasion::OptOut),
+    ("middlewares", "get", Occasion::OptInWhileMiddlewareLingers),
+    ("middlewares", "list", Occasion::Start),
+    ("middlewares", "watch", Occasion::Start),
+    ("middlewares", "create", Occasion::CreatedOnTraefik),
+    ("middlewares", "patch", Occasion::Mishap(Mishap::MiddlewareEdited)),
+    ("middlewares", "delete", Occasion::OptOutOnTraefik),
     ("events", "create", Occasion::Created),
     ("events", "patch", Occasion::OptInAgain),
 ];
@@ -268,6 +291,7 @@ async fn without_any_one_of_its_rights_the_controller_is_forbidden_something() -
 
 /// Runs a controller that lacks one right through the occasion for it, and waits until it complains of just that.
 async fn is_missed(resource: &str, verb: &str, occasion: Occasion) -> Result<()> {
+    install_kind().await?;
     let scene = Scene::new(PROGRAM).await?;
     let kubeconfig = kubeconfig_without(&scene, resource, verb).await?;
     let scope =
@@ -300,6 +324,9 @@ enum Occasion {
     OptInAgain,
     Mishap(Mishap),
     NameOfHeadersTaken,
+    CreatedOnTraefik,
+    OptOutOnTraefik,
+    OptInWhileMiddlewareLingers,
 }
 
 impl Occasion {
@@ -311,10 +338,21 @@ impl Occasion {
                 scene.create::<Ingress>(scene.opted_in(APP, &host(scene))).await?;
                 return Ok(());
             }
+            Self::CreatedOnTraefik => {
+                scene.create::<Ingress>(on_traefik(scene)).await?;
+                return Ok(());
+            }
+            Self::OptOutOnTraefik | Self::OptInWhileMiddlewareLingers => protect_on_traefik(scene).await?,
+            Self::Mishap(mishap) if mishap.is_traefiks() => protect_on_traefik(scene).await?,
             _ => protect(scene).await?,
         }
         match self {
-            Self::Start | Self::Created => Ok(()),
+            Self::Start | Self::Created | Self::CreatedOnTraefik => Ok(()),
+            Self::OptOutOnTraefik => opt_out(scene).await,
+            Self::OptInWhileMiddlewareLingers => {
+                opt_out_with_lingering_middleware(scene).await?;
+                opt_in(scene).await
+            }
             Self::OptOut => opt_out(scene).await,
             Self::OptInAgain => {
                 opt_out(scene).await?;
@@ -337,9 +375,12 @@ enum Mishap {
     ServiceDeleted,
     HeadersReplaced,
     HeadersDeleted,
+    MiddlewareEdited,
+    MiddlewareDeleted,
 }
 
 impl Mishap {
+    /// Those of an app on nginx.
     const ALL: [Self; 7] = [
         Self::RouteEdited,
         Self::RouteDeleted,
@@ -349,6 +390,10 @@ impl Mishap {
         Self::HeadersReplaced,
         Self::HeadersDeleted,
     ];
+
+    fn is_traefiks(self) -> bool {
+        matches!(self, Self::MiddlewareEdited | Self::MiddlewareDeleted)
+    }
 
     async fn happen(self, life: &Life) -> Result<()> {
         let scene = &life.scene;
@@ -370,9 +415,77 @@ impl Mishap {
             Self::ServiceDeleted => scene.delete::<Service>(SERVICE).await?,
             Self::HeadersReplaced => replace_headers(life, other_headers(scene).await?).await?,
             Self::HeadersDeleted => scene.delete::<ConfigMap>(&headers(scene).await?.name_any()).await?,
+            Self::MiddlewareEdited => {
+                let edit = json!({ "spec": { "forwardAuth": { "address": "http://other.example.com" } } });
+                scene.edit::<Middleware>(&middleware(scene), &edit).await?;
+            }
+            Self::MiddlewareDeleted => scene.delete::<Middleware>(&middleware(scene)).await?,
         }
         Ok(())
     }
+}
+
+fn middleware(scene: &Scene) -> String {
+    middleware_name(scene.namespace(), "proxy-outpost")
+}
+
+fn on_traefik(scene: &Scene) -> IngressBuilder {
+    scene.opted_in(APP, &host(scene)).class("traefik")
+}
+
+async fn protect_on_traefik(scene: &Scene) -> Result<()> {
+    scene.create::<Ingress>(on_traefik(scene)).await?;
+    scene.until_protected(APP).await?;
+    Ok(())
+}
+
+/// Takes the app out while a finalizer keeps its Middleware from going, which the controller then takes for gone: nothing
+/// will tell of it before it is in the way of the next.
+async fn opt_out_with_lingering_middleware(scene: &Scene) -> Result<()> {
+    let name = middleware(scene);
+    let finalizers = json!({ "metadata": { "finalizers": ["example.com/wait"] } });
+    scene.edit::<Middleware>(&name, &finalizers).await?;
+    opt_out(scene).await?;
+    eventually("a Middleware that is as good as deleted", PATIENCE, || async {
+        let found: Middleware = scene.api().get(&name).await?;
+        Ok(found.metadata.deletion_timestamp.map(drop))
+    })
+    .await?;
+    // It sees the start of the deletion once more, and deletes once more.
+    scene.stays::<Middleware>(&name).await
+}
+
+async fn let_go_of_middleware(scene: &Scene) -> Result<()> {
+    for middleware in scene.api::<Middleware>().list(&ListParams::default()).await? {
+        if !middleware.finalizers().is_empty() {
+            let finalizers = json!({ "metadata": { "finalizers": null } });
+            scene.edit::<Middleware>(&middleware.name_any(), &finalizers).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn until_middleware_is_right(scene: &Scene) -> Result<()> {
+    eventually("the Middleware as it should be", PATIENCE, || async {
+        let found: Middleware = scene.api().get(&middleware(scene)).await?;
+        let address = found.spec.forward_auth.map(|auth| auth.address).unwrap_or_default();
+        ensure!(address.ends_with("/outpost.goauthentik.io/auth/traefik"), "{address}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// The kind and the class of Traefik's, once for all tests of this process.
+async fn install_kind() -> Result<()> {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    let install = || async {
+        let plane = ControlPlane::shared().await?;
+        install_crds(plane).await?;
+        let class = ingress_class("traefik", "traefik.io/ingress-controller");
+        Api::<IngressClass>::all(plane.client()?).create(&PostParams::default(), &class).await?;
+        Ok(())
+    };
+    INSTALLED.get_or_try_init(install).await.copied()
 }
 
 async fn protect(scene: &Scene) -> Result<()> {

@@ -24,8 +24,8 @@ use controller::{
 use ingress_sso::commands::render_text;
 use ingress_sso::config::Settings;
 use ingress_sso::contract::{
-    MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES, middleware_name, middleware_reference, outpost_ingress_name,
-    own_middleware_in,
+    Keys, MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES, middleware_name, middleware_reference,
+    outpost_ingress_name, own_middleware_in,
 };
 use ingress_sso::facts::{IngressFacts, MiddlewareFacts, ObjectKey};
 use ingress_sso::index::{Index, Key, Source};
@@ -90,6 +90,27 @@ proptest! {
         }
         settle(&mut controller, &mut cluster)?;
         check_quiet(&cluster, &controller, Dice(dice))?;
+    }
+
+    #[test]
+    fn what_happens_while_the_controller_is_down_is_made_good_when_it_starts(
+        before in steps(),
+        meanwhile in steps(),
+        settings in any_settings(),
+        dice in any::<u64>(),
+    ) {
+        let mut cluster = Cluster::default();
+        for step in &before {
+            step.carry_out(&mut cluster);
+        }
+        let mut first = Controller::start(&cluster, settings.clone(), Dice(dice));
+        settle(&mut first, &mut cluster)?;
+        for step in &meanwhile {
+            step.carry_out(&mut cluster);
+        }
+        let mut second = Controller::start(&cluster, settings, Dice(dice));
+        settle(&mut second, &mut cluster)?;
+        check_quiet(&cluster, &second, Dice(dice))?;
     }
 
     #[test]
@@ -342,7 +363,10 @@ fn check_middlewares(cluster: &Cluster) -> Result<(), TestCaseError> {
     for (key, app) in cluster.ingresses.iter().filter(|_| !cluster.lacks_middlewares) {
         let annotations = app.metadata.annotations.clone().unwrap_or_default();
         let is_written = ownership::owned_by(&app.metadata, MANAGER).contains(ROUTER_MIDDLEWARES);
-        if !is_written || annotations.get(OPT_IN).is_none_or(|value| value == "false") {
+        let is_on_traefik =
+            IngressFacts::extract(app, &Keys::default()).map_err(fail)?.class.name() == Some("traefik");
+        let is_off = annotations.get(OPT_IN).is_none_or(|value| value == "false");
+        if !is_written || !is_on_traefik || is_off {
             continue;
         }
         let list = annotations.get(ROUTER_MIDDLEWARES).map(String::as_str).unwrap_or_default();
@@ -355,13 +379,17 @@ fn check_middlewares(cluster: &Cluster) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// At most one route of ours for each class and host.
+/// At most one route of ours for each class and host, and it leads somewhere.
 fn check_routes(cluster: &Cluster) -> Result<(), TestCaseError> {
     let mut seen = BTreeSet::new();
     for route in cluster.ingresses.values().filter(|ingress| is_ours(&ingress.metadata)) {
         for place in places(route) {
             prop_assert!(!seen.contains(&place), "{place:?} is routed twice");
             seen.insert(place);
+        }
+        for backend in backends(route) {
+            let stands = cluster.services.contains_key(&backend);
+            prop_assert!(stands, "a route leads through {backend}, which is not there: {route:?}");
         }
     }
     Ok(())

@@ -316,6 +316,77 @@ fn two_apps_of_a_namespace_share_service_and_headers() {
 }
 
 #[test]
+fn apps_on_traefik_get_one_middleware_for_a_namespace_and_keep_their_lists() {
+    let class = CLASS
+        .replace("name: nginx ", "name: traefik ")
+        .replace("k8s.io/ingress-nginx", "traefik.io/ingress-controller");
+    let on_traefik = |name: &str| {
+        app(name, &format!("{name}.djieno.com")).replace("ClassName: nginx", "ClassName: traefik")
+    };
+    let list = "traefik.ingress.kubernetes.io/router.middlewares";
+    let listed = on_traefik("listed")
+        .replace("  annotations:\n", &format!("  annotations:\n    {list}: strip@file, gzip@file # mine\n"));
+    let rendered = render(&stream(&[&class, &on_traefik("n8n"), &listed]));
+    rendered
+        .explains(0, &["warning: Ingress n8n-prd/n8n: there is no route for /outpost.goauthentik.io", list]);
+    let middleware = "authentik-proxy-outpost-7d63dfe424";
+    let expected =
+        ["IngressClass traefik", &format!("Middleware {middleware}"), "Ingress n8n", "Ingress listed"];
+    assert_eq!(rendered.names(0), expected);
+    let documents = rendered.documents(0);
+    assert_eq!(documents[1]["apiVersion"], "traefik.io/v1alpha1");
+    assert_eq!(
+        documents[1]["spec"]["forwardAuth"]["address"],
+        "http://ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local:9000/outpost.goauthentik.io/auth/traefik"
+    );
+    let ours = format!("n8n-prd-{middleware}@kubernetescrd");
+    let of = |document: &Value| document["metadata"]["annotations"][list].clone();
+    assert_eq!(of(&documents[2]), ours);
+    assert_eq!(of(&documents[3]), format!("{ours},strip@file,gzip@file"));
+
+    // Rendered once more, it stays as it is.
+    assert_eq!(render(&rendered.stdout).names(0), expected);
+    assert_eq!(render(&rendered.stdout).documents(0), documents);
+}
+
+#[test]
+fn where_traefik_takes_external_names_the_route_is_rendered_too() {
+    let yaml = app("n8n", "app.djieno.com").replace("ClassName: nginx", "ClassName: traefik");
+    let args = ["--class", "traefik=traefik", "--traefik-allows-external-name"];
+    let rendered = render_with(&yaml, &args);
+    assert_eq!(rendered.stderr, "");
+    let expected = [
+        "Service authentik-proxy-outpost",
+        "Middleware authentik-proxy-outpost-7d63dfe424",
+        "Ingress n8n-outpost-path",
+        "Ingress n8n",
+    ];
+    assert_eq!(rendered.names(0), expected);
+}
+
+#[test]
+fn a_middleware_made_by_hand_that_traefik_cannot_tell_from_ours_is_explained() {
+    let twin = "apiVersion: traefik.io/v1alpha1\nkind: Middleware\nmetadata:\n  namespace: n8n\n  \
+                name: prd-authentik-proxy-outpost-7d63dfe424\nspec:\n  stripPrefix: {}\n";
+    let yaml = app("n8n", "app.djieno.com").replace("ClassName: nginx", "ClassName: traefik");
+    let stream = stream(&[twin, &yaml]);
+    let rendered = render_with(&stream, &["--class", "traefik=traefik"]);
+    rendered.explains(1, &["n8n/prd-authentik-proxy-outpost-7d63dfe424", "--traefik-safe-naming"]);
+    assert_eq!(rendered.stdout, stream);
+}
+
+#[test]
+fn in_place_of_nginx_traefik_asks_the_outpost_itself() {
+    let rendered = render_with(&app("n8n", "app.djieno.com"), &["--class", "nginx=traefik-nginx"]);
+    let expected = ["Service authentik-proxy-outpost", "Ingress n8n-outpost-path", "Ingress n8n"];
+    assert_eq!(rendered.names(0), expected);
+    assert_eq!(
+        rendered.documents(0)[2]["metadata"]["annotations"]["nginx.ingress.kubernetes.io/auth-url"],
+        "http://ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local:9000/outpost.goauthentik.io/auth/traefik"
+    );
+}
+
+#[test]
 fn two_apps_on_a_host_share_one_route_whichever_comes_first() {
     let (first, second) = (app("a", "app.djieno.com"), app("b", "app.djieno.com"));
     for order in [[&first, &second], [&second, &first]] {

@@ -2,9 +2,10 @@
 
 use anyhow::{Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
-use ingress_sso_testbed::builders::{ingress, ingress_class, namespace};
+use ingress_sso_testbed::builders::{IngressBuilder, ingress, ingress_class, namespace};
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::Controller;
+use ingress_sso_testbed::middleware_kind::install_crds;
 use ingress_sso_testbed::scene::{OPT_IN, OUTPOST, STATUS, annotation};
 use ingress_sso_testbed::wait::eventually;
 use ingress_sso_testbed::writes::Writes;
@@ -18,12 +19,17 @@ use std::time::Duration;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");
 
 /// Kinds that the controller writes, Events aside.
-const WRITTEN: [&str; 3] = ["ingresses", "services", "configmaps"];
+const WRITTEN: [&str; 4] = ["ingresses", "services", "configmaps", "middlewares"];
+
+const LIST: &str = "traefik.ingress.kubernetes.io/router.middlewares";
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Nothing is written for so long: then it is quiet.
 const QUIET: Duration = Duration::from_secs(2);
+
+const CLASSES: [(&str, &str); 2] =
+    [("nginx", "k8s.io/ingress-nginx"), ("traefik", "traefik.io/ingress-controller")];
 
 /// A control plane of its own, since all writes count, with `apps` opted-in apps in each of `namespaces` namespaces.
 struct World {
@@ -33,11 +39,32 @@ struct World {
 
 impl World {
     async fn new(namespaces: usize, apps: usize) -> Result<Self> {
+        Self::of(namespaces, apps, |app| app).await
+    }
+
+    /// The same on Traefik, in whose way each app is by `change`.
+    async fn on_traefik(
+        namespaces: usize,
+        apps: usize,
+        change: fn(IngressBuilder) -> IngressBuilder,
+    ) -> Result<Self> {
+        let world = Self::of(namespaces, apps, change).await?;
+        install_crds(&world.plane).await?;
+        Ok(world)
+    }
+
+    async fn of(
+        namespaces: usize,
+        apps: usize,
+        change: fn(IngressBuilder) -> IngressBuilder,
+    ) -> Result<Self> {
         let plane = ControlPlane::start().await?;
         let client = plane.client()?;
         let params = PostParams::default();
-        let class = ingress_class("nginx", "k8s.io/ingress-nginx");
-        Api::<IngressClass>::all(client.clone()).create(&params, &class).await?;
+        for (class, controller) in CLASSES {
+            let class = ingress_class(class, controller);
+            Api::<IngressClass>::all(client.clone()).create(&params, &class).await?;
+        }
         for number in 0..namespaces {
             let name = format!("ns-{number}");
             Api::<Namespace>::all(client.clone()).create(&params, &namespace(&name)).await?;
@@ -45,8 +72,8 @@ impl World {
             stream::iter(0..apps)
                 .map(|app| {
                     let host = format!("app-{app}.{name}.example.com");
-                    let ingress =
-                        ingress(&name, &format!("app-{app}")).host(&host).annotation(OPT_IN, "true").build();
+                    let app = ingress(&name, &format!("app-{app}")).host(&host).annotation(OPT_IN, "true");
+                    let ingress = change(app).build();
                     let (api, params) = (api.clone(), params.clone());
                     async move { api.create(&params, &ingress).await }
                 })
@@ -155,5 +182,58 @@ async fn a_refused_app_costs_one_apply_and_then_nothing() -> Result<()> {
     controller.wait_ready(PATIENCE).await?;
     let spent = &world.writes().await? - &before;
     assert_eq!((spent.count("APPLY", "ingresses"), spent.of(&WRITTEN).total()), (5, 5), "{spent}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_traefik_an_app_costs_an_apply_and_a_namespace_a_middleware() -> Result<()> {
+    let world = World::on_traefik(3, 10, |app| app.class("traefik")).await?;
+    let before = world.writes().await?;
+    let first = world.controller().await?;
+    world.until_protected(30).await?;
+    let protected = world.writes().await?;
+    let spent = &protected - &before;
+    assert_eq!(spent.count("APPLY", "ingresses"), 30, "{spent}");
+    assert_eq!(spent.count("POST", "middlewares"), 3, "{spent}");
+    assert_eq!(spent.of(&WRITTEN).total(), 33, "{spent}");
+
+    first.kill()?;
+    let _second = world.controller().await?;
+    let after = world.writes().await?;
+    assert_eq!((&after - &protected).of(&WRITTEN).total(), 0, "a restart: {}", &after - &protected);
+
+    world.edit_all(&json!({ "metadata": { "annotations": { OPT_IN: "false" } } })).await?;
+    let spent = &world.writes().await? - &after;
+    assert_eq!(spent.count("PATCH", "ingresses"), 30, "the user's: {spent}");
+    assert_eq!(spent.count("APPLY", "ingresses"), 30, "{spent}");
+    assert_eq!(spent.count("DELETE", "middlewares"), 3, "{spent}");
+    assert_eq!(spent.of(&WRITTEN).total(), 63, "{spent}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_with_entries_of_others_costs_one_patch_more_and_one_in_the_end() -> Result<()> {
+    let with_list = |app: IngressBuilder| app.class("traefik").annotation(LIST, "strip@file,gzip@file");
+    let world = World::on_traefik(2, 5, with_list).await?;
+    let before = world.writes().await?;
+    let first = world.controller().await?;
+    world.until_protected(10).await?;
+    let protected = world.writes().await?;
+    let spent = &protected - &before;
+    assert_eq!(spent.count("PATCH", "ingresses"), 10, "{spent}");
+    assert_eq!(spent.count("APPLY", "ingresses"), 10, "{spent}");
+    assert_eq!(spent.count("POST", "middlewares"), 2, "{spent}");
+    assert_eq!(spent.of(&WRITTEN).total(), 22, "{spent}");
+
+    first.kill()?;
+    let _second = world.controller().await?;
+    let after = world.writes().await?;
+    assert_eq!((&after - &protected).of(&WRITTEN).total(), 0, "a restart: {}", &after - &protected);
+
+    world.edit_all(&json!({ "metadata": { "annotations": { OPT_IN: "false" } } })).await?;
+    let spent = &world.writes().await? - &after;
+    assert_eq!(spent.count("PATCH", "ingresses"), 20, "half of them the user's: {spent}");
+    assert_eq!(spent.count("DELETE", "middlewares"), 2, "{spent}");
+    assert_eq!(spent.of(&WRITTEN).total(), 22, "{spent}");
     Ok(())
 }

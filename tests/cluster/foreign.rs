@@ -1,11 +1,13 @@
 //! What others made is used where it is right, reported, and never touched.
 
 use crate::PROGRAM;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use ingress_sso_testbed::builders::{external_name_service, ingress};
-use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, Scene, annotation};
+use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, PATIENCE, Scene, annotation};
+use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -113,24 +115,53 @@ async fn a_route_that_leads_elsewhere_is_refused_until_it_is_set_right() -> Resu
 }
 
 #[tokio::test]
-async fn clones_made_by_a_migration_are_neither_kept_up_nor_deleted() -> Result<()> {
+async fn a_route_cloned_by_a_migration_is_used_and_neither_kept_up_nor_deleted() -> Result<()> {
     let scene = Scene::new(PROGRAM).await?;
+    scene.class(MIGRATION, "rke2.cattle.io/ingress-nginx-migration").await?;
     let _controller = scene.controller(&[]).await?;
     scene.create::<Ingress>(scene.opted_in("n8n", "app.example.com")).await?;
     scene.until_protected("n8n").await?;
-    for name in ["n8n", "n8n-outpost-path"] {
-        let mut clone = scene.ingress(name).await?;
-        clone.metadata.name = Some(format!("{name}-traefik"));
-        clone.metadata.resource_version = None;
-        clone.metadata.uid = None;
-        clone.metadata.managed_fields = None;
-        if let Some(spec) = &mut clone.spec {
-            spec.ingress_class_name = Some("traefik".to_owned());
-        }
+    let names = ["n8n-outpost-path", "n8n"];
+    for name in names {
+        let clone = migrated(scene.ingress(name).await?);
         scene.create::<Ingress>(clone).await?;
     }
-    scene.until_status("n8n-traefik", "Refused").await?;
+    eventually("the clone protected in Traefik's way", PATIENCE, || async {
+        let app = scene.ingress("n8n-traefik").await?;
+        let auth_url = annotation(&app, "nginx.ingress.kubernetes.io/auth-url").unwrap_or_default();
+        ensure!(auth_url.ends_with(":9000/outpost.goauthentik.io/auth/traefik"), "{auth_url}");
+        Ok(Some(()))
+    })
+    .await?;
+    scene.until_event("n8n-traefik", "ForeignRoute").await?;
     scene.stays::<Ingress>("n8n-outpost-path-traefik").await?;
-    scene.until_protected("n8n").await?;
-    scene.stays::<Ingress>("n8n").await
+    scene
+        .until_names::<Ingress>(&["n8n", "n8n-outpost-path", "n8n-outpost-path-traefik", "n8n-traefik"])
+        .await?;
+
+    // The clone of the route holds the Service that it leads to, and nothing else.
+    for app in ["n8n", "n8n-traefik"] {
+        scene.annotate(app, OPT_IN, None).await?;
+    }
+    scene.until_names::<Ingress>(&["n8n", "n8n-outpost-path-traefik", "n8n-traefik"]).await?;
+    scene.stays::<Service>("authentik-proxy-outpost").await?;
+    scene.delete::<Ingress>("n8n-outpost-path-traefik").await?;
+    scene.until_names::<Service>(&[]).await
+}
+
+/// The class that RKE2 has for Traefik in place of ingress-nginx.
+const MIGRATION: &str = "rke2-ingress-nginx-migration";
+
+/// An Ingress as RKE2's guide has it cloned.
+fn migrated(original: Ingress) -> Ingress {
+    let mut clone = original;
+    clone.metadata = ObjectMeta {
+        name: clone.metadata.name.map(|name| format!("{name}-traefik")),
+        namespace: clone.metadata.namespace,
+        labels: clone.metadata.labels,
+        annotations: clone.metadata.annotations,
+        ..ObjectMeta::default()
+    };
+    clone.spec.get_or_insert_default().ingress_class_name = Some(MIGRATION.to_owned());
+    clone
 }

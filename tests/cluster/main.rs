@@ -8,6 +8,7 @@ mod refusals;
 mod rendered;
 mod repair;
 mod resilience;
+mod traefik;
 
 /// The controller that is tested.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");

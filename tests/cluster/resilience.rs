@@ -39,7 +39,7 @@ async fn healthz_answers_at_once_and_readyz_when_all_lists_are_there() -> Result
     assert_eq!(response.status, 503, "{}", response.text());
     eventually("a log line for each forbidden watch", PATIENCE, || async {
         let logs = controller.logs()?;
-        for source in ["Ingresses", "Classes", "Services", "ConfigMaps", "Outposts"] {
+        for source in ["Ingresses", "Classes", "Services", "ConfigMaps", "Outposts", "Middlewares"] {
             ensure!(
                 logs.lines().any(|line| line.contains("watch failed") && line.contains(source)),
                 "{source}: {logs}"
@@ -56,6 +56,7 @@ async fn a_watch_that_is_forbidden_stops_none_of_the_others_and_heals_by_itself(
     let rules = json!([
         { "apiGroups": ["networking.k8s.io"], "resources": ["ingresses"], "verbs": ["*"] },
         { "apiGroups": [""], "resources": ["services", "configmaps"], "verbs": ["*"] },
+        { "apiGroups": ["traefik.io"], "resources": ["middlewares"], "verbs": ["*"] },
         { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
     ]);
     let kubeconfig = kubeconfig_of(&scene, "no-classes", &rules).await?;

@@ -46,19 +46,33 @@ pub struct Scene {
 impl Scene {
     /// A fresh namespace on the shared control plane, and the `IngressClass` `nginx`; `program` is the controller.
     pub async fn new(program: &str) -> Result<Self> {
+        Self::on(ControlPlane::shared().await?, program).await
+    }
+
+    /// The same on a control plane of the test's own, which lives as long as the process, for what concerns a whole cluster.
+    pub async fn alone(program: &str) -> Result<Self> {
+        Self::on(Box::leak(Box::new(ControlPlane::start().await?)), program).await
+    }
+
+    async fn on(plane: &'static ControlPlane, program: &str) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let plane = ControlPlane::shared().await?;
         let client = plane.client()?;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let scene = Self { plane, client, program: program.into(), namespace: format!("scene-{number}") };
         let namespaces: Api<Namespace> = Api::all(scene.client.clone());
         namespaces.create(&PostParams::default(), &namespace(&scene.namespace)).await?;
-        let classes: Api<IngressClass> = Api::all(scene.client.clone());
-        match classes.create(&PostParams::default(), &ingress_class("nginx", "k8s.io/ingress-nginx")).await {
+        scene.class("nginx", "k8s.io/ingress-nginx").await?;
+        Ok(scene)
+    }
+
+    /// Makes sure that there is this class, for the whole control plane.
+    pub async fn class(&self, name: &str, controller: &str) -> Result<()> {
+        let classes: Api<IngressClass> = Api::all(self.client.clone());
+        match classes.create(&PostParams::default(), &ingress_class(name, controller)).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             other => _ = other?,
         }
-        Ok(scene)
+        Ok(())
     }
 
     /// The control plane.
