@@ -348,12 +348,11 @@ impl Occasion {
         }
         match self {
             Self::Start | Self::Created | Self::CreatedOnTraefik => Ok(()),
-            Self::OptOutOnTraefik => opt_out(scene).await,
             Self::OptInWhileMiddlewareLingers => {
                 opt_out_with_lingering_middleware(scene).await?;
                 opt_in(scene).await
             }
-            Self::OptOut => opt_out(scene).await,
+            Self::OptOut | Self::OptOutOnTraefik => opt_out(scene).await,
             Self::OptInAgain => {
                 opt_out(scene).await?;
                 scene.until_only(&[APP]).await?;

@@ -270,7 +270,11 @@ impl Reconciler {
 impl Told {
     fn of(view: &AppView<'_>, keys: &Keys) -> Option<Self> {
         let ingress = view.ingress?;
-        let annotation = |key: &str| ingress.app()?.annotation(key).map(str::to_owned);
+        // Nobody was told what somebody copied from another app.
+        let annotation = |key: &str| {
+            let app = ingress.app().filter(|app| app.owned.contains(key))?;
+            app.annotation(key).map(str::to_owned)
+        };
         Some(Self {
             app: ingress.key.clone(),
             uid: ingress.identity.uid.clone(),

@@ -133,6 +133,8 @@ async fn a_route_cloned_by_a_migration_is_used_and_neither_kept_up_nor_deleted()
         Ok(Some(()))
     })
     .await?;
+    // The status that was copied along told nobody of this.
+    scene.until_event("n8n-traefik", "Protected").await?;
     scene.until_event("n8n-traefik", "ForeignRoute").await?;
     scene.stays::<Ingress>("n8n-outpost-path-traefik").await?;
     scene

@@ -384,7 +384,7 @@ async fn an_app_that_changes_its_class_changes_its_protection_in_one_write() -> 
         let wanted = protection_of(class, &scene);
         eventually(format!("protection on {class}"), PATIENCE, || async {
             let now = scene.ingress("n8n").await?;
-            ensure!(protection(&now) == wanted, "{:?}", now.annotations());
+            ensure!(protection(&now).as_ref() == Some(&wanted), "{:?}", now.annotations());
             Ok(Some(()))
         })
         .await?;
@@ -398,7 +398,7 @@ async fn an_app_that_changes_its_class_changes_its_protection_in_one_write() -> 
         assert!(found.is_some(), "open on {class}: {history:?}");
         history.push(format!(
             "{class} {}",
-            if found == protection_of(&class, &scene) { "closed" } else { "late" }
+            if found == Some(protection_of(&class, &scene)) { "closed" } else { "late" }
         ));
     }
     history.dedup();
@@ -419,10 +419,10 @@ fn protection(app: &Ingress) -> Option<String> {
     annotation(app, LIST).or(annotation(app, AUTH_URL)).map(str::to_owned)
 }
 
-fn protection_of(class: &str, scene: &Scene) -> Option<String> {
-    Some(match class {
+fn protection_of(class: &str, scene: &Scene) -> String {
+    match class {
         "traefik" => ours(scene),
         "nginx" => NGINX_URL.to_owned(),
         _ => DIRECT_URL.to_owned(),
-    })
+    }
 }

@@ -450,7 +450,7 @@ impl Damage {
             Self::TurnMiddleware => our_middleware(cluster, which).map_or_else(Vec::new, |key| {
                 cluster.tamper_middleware(&key, |middleware| {
                     let auth = middleware.spec.forward_auth.get_or_insert_default();
-                    auth.address = "http://evil.example.com".to_owned();
+                    "http://evil.example.com".clone_into(&mut auth.address);
                     auth.others.insert("authRequestHeaders".to_owned(), json!(["X"]));
                 })
             }),
