@@ -382,7 +382,7 @@ fn check_middlewares(cluster: &Cluster) -> Result<(), TestCaseError> {
 /// At most one route of ours for each class and host, and it leads somewhere.
 fn check_routes(cluster: &Cluster) -> Result<(), TestCaseError> {
     let mut seen = BTreeSet::new();
-    for route in cluster.ingresses.values().filter(|ingress| is_ours(&ingress.metadata)) {
+    for (_, route) in cluster.our_routes() {
         for place in places(route) {
             prop_assert!(!seen.contains(&place), "{place:?} is routed twice");
             seen.insert(place);
@@ -519,7 +519,7 @@ fn check_nothing_is_left(cluster: &Cluster) -> Result<(), TestCaseError> {
             needs && key.namespace == route.namespace && outpost_ingress_name(&key.name) == *route.name
         })
     };
-    for (key, route) in cluster.ingresses.iter().filter(|(_, ingress)| is_ours(&ingress.metadata)) {
+    for (key, route) in cluster.our_routes() {
         prop_assert!(needs_route(key), "{key} is left: {route:?}");
     }
     let used: BTreeSet<_> = cluster.ingresses.values().flat_map(backends).collect();

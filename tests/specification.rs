@@ -1136,6 +1136,29 @@ fn routes_of_others() -> Vec<Case> {
     };
     vec![
         Case::new(
+            "An app with a route of its own uses one made by hand, where the app that comes first uses that and makes none",
+            World::new()
+                .app(applied(
+                    app().created(2),
+                    &[(
+                        "nginx.ingress.kubernetes.io/auth-url",
+                        "https://app.djieno.com/outpost.goauthentik.io/auth/nginx",
+                    )],
+                ))
+                .app(our_route("n8n-prd", "n8n", ["app.djieno.com"]))
+                .app(applied(
+                    other_app("n8n-prd", "first").created(1),
+                    &[(
+                        "nginx.ingress.kubernetes.io/auth-url",
+                        "https://app.djieno.com/outpost.goauthentik.io/auth/nginx",
+                    )],
+                ))
+                .app(our_route("n8n-prd", "first", ["app.djieno.com"]).class("other"))
+                .app(route("n8n-prd", "by-hand", ["app.djieno.com"]))
+                .service(external_name_service("n8n-prd", "authentik-proxy-outpost", OUTPOST_HOST, 9000)),
+            protected().by_the_route_of_others().warns("ForeignRoute", ["n8n-prd/by-hand"]),
+        ),
+        Case::new(
             "authentik's own Ingress for the host is used and never touched",
             World::new().app(app()).app(authentiks_own()),
             using("authentik-prd/ak-outpost-proxy-outpost"),

@@ -328,7 +328,8 @@ impl Index {
         let named = both.map(|facts| facts.map(|facts| facts.middlewares.clone()).unwrap_or_default());
         let dropped = named[0].iter().filter(|name| !named[1].contains(*name));
         keys.extend(dropped.map(|name| Key::Middleware(ObjectKey::new(key.namespace.clone(), &**name))));
-        if let Some(old) = old.as_ref().filter(|old| old.outpost_ingress().is_some()) {
+        // Whoever made the route: one by hand, or a copy of ours, may have been the last that led through a Service of ours.
+        if let Some(old) = &old {
             let services = old.outpost_paths.iter().filter_map(|path| path.service.as_deref());
             keys.extend(services.map(|service| Key::Service(ObjectKey::new(key.namespace.clone(), service))));
         }

@@ -63,7 +63,9 @@ impl Index {
     }
 
     fn holder(&self, app: &ObjectKey, request: &Request, place: &Place) -> HostHolder {
-        let own_route_stands = self.own_route(app).is_some_and(|route| serves(route, place));
+        // That of an app which is to have none here is no reason to leave the one of others aside.
+        let is_provider = self.claims.winner(place).is_none_or(|winner| winner == app);
+        let own_route_stands = is_provider && self.own_route(app).is_some_and(|route| serves(route, place));
         let entry = self.claims.entry(place);
         if let Some(foreign) = entry.and_then(|entry| self.foreign_route(app, entry, place, own_route_stands))
         {
@@ -145,8 +147,17 @@ impl Index {
     fn is_lent(&self, app: &ObjectKey, place: &Place) -> bool {
         self.claims.winner(place).is_some_and(|winner| {
             let stands = self.own_route(winner).is_some_and(|route| serves(route, place));
-            winner != app && !stands && !self.denied.contains(winner)
+            winner != app
+                && !stands
+                && !self.denied.contains(winner)
+                && !self.uses_foreign_route(winner, place)
         })
+    }
+
+    /// Whether `app` makes no route at `place`, because a right one that this controller did not make is there.
+    fn uses_foreign_route(&self, app: &ObjectKey, place: &Place) -> bool {
+        let found = self.claims.entry(place).and_then(|entry| self.foreign_route(app, entry, place, false));
+        matches!(found, Some(HostHolder::Foreign { leads_to: Ok(_), .. }))
     }
 
     /// Whether the route of `app` is the one for `place`, for want of another if for nothing else.

@@ -2,6 +2,7 @@
 //! would let it.
 
 use super::ownership::{self, applied_by, owned_by_others};
+use super::world::is_ours;
 use ingress_sso::contract::{MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES};
 use ingress_sso::facts::{Identity, ObjectKey};
 use ingress_sso::middleware::Middleware;
@@ -145,7 +146,7 @@ impl Cluster {
         self.store(key.clone(), ingress, false)
     }
 
-    /// A migration copies an Ingress to another class, with all annotations, under the name `copy`.
+    /// A migration copies an Ingress to another class, with all labels and annotations, under the name `copy`.
     pub(crate) fn copy(&mut self, original: &ObjectKey, copy: &ObjectKey, class: &str) -> Vec<Event> {
         let Some(mut clone) = self.ingresses.get(original).cloned() else {
             return Vec::new();
@@ -155,6 +156,7 @@ impl Cluster {
         clone.metadata = ObjectMeta {
             namespace: Some(copy.namespace.to_string()),
             name: Some(copy.name.to_string()),
+            labels: clone.metadata.labels,
             annotations: clone.metadata.annotations,
             creation_timestamp: clone.metadata.creation_timestamp,
             ..ObjectMeta::default()
@@ -162,6 +164,12 @@ impl Cluster {
         clone.spec.get_or_insert_default().ingress_class_name = Some(class.to_owned());
         events.extend(self.put(clone));
         events
+    }
+
+    /// The routes that the controller made; copies of them are the users'.
+    pub(crate) fn our_routes(&self) -> impl Iterator<Item = (&ObjectKey, &Ingress)> {
+        let all = self.ingresses.iter();
+        all.filter(|(key, ingress)| is_ours(&ingress.metadata) && !self.written.contains_key(*key))
     }
 
     /// A user makes a Middleware.

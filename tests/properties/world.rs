@@ -1,6 +1,6 @@
 //! Worlds and what people do in them, as small values that proptest can make and shrink.
 
-use super::cluster::{Cluster, Event};
+use super::cluster::{Cluster, Event, places};
 use super::ownership;
 use ingress_sso::config::{Settings, TraefikSettings};
 use ingress_sso::contract::{
@@ -121,6 +121,8 @@ pub(crate) enum Damage {
     ResetList,
     /// A user takes his list away.
     DropList,
+    /// A route of somebody else's goes.
+    LoseForeignRoute,
     LoseMiddleware,
     TurnMiddleware,
     AddToMiddleware,
@@ -262,6 +264,7 @@ fn damage() -> impl Strategy<Value = Damage> {
         Just(Damage::DropAnnotations),
         Just(Damage::ResetList),
         Just(Damage::DropList),
+        Just(Damage::LoseForeignRoute),
         Just(Damage::LoseMiddleware),
         Just(Damage::TurnMiddleware),
         Just(Damage::AddToMiddleware),
@@ -279,8 +282,12 @@ impl Step {
             Self::OptOut(slot) => cluster.annotate(&app_key(*slot), OPT_IN, None),
             Self::Copy(slot, class) => {
                 let app = app_key(*slot);
-                let copy = ObjectKey::new(app.namespace.clone(), format!("{}-copy", app.name));
-                cluster.copy(&app, &copy, class)
+                let route = ObjectKey::new(app.namespace.clone(), outpost_ingress_name(&app.name));
+                let copies = [app, route].map(|original| {
+                    let copy = ObjectKey::new(original.namespace.clone(), format!("{}-copy", original.name));
+                    cluster.copy(&original, &copy, class)
+                });
+                copies.concat()
             }
             Self::MiddlewareKind(is_known) => cluster.set_middleware_kind(*is_known),
             Self::Make(foreign) => foreign.make(cluster),
@@ -444,6 +451,10 @@ impl Damage {
                     cluster.annotate(&key, ROUTER_MIDDLEWARES, list.as_deref())
                 })
             }
+            Self::LoseForeignRoute => {
+                let theirs = cluster.written.iter().filter(|(_, ingress)| !places(ingress).is_empty());
+                nth(theirs, which).map_or_else(Vec::new, |key| cluster.delete_ingress(&key))
+            }
             Self::LoseMiddleware => {
                 our_middleware(cluster, which).map_or_else(Vec::new, |key| cluster.delete_middleware(&key))
             }
@@ -486,7 +497,7 @@ pub(crate) fn is_ours(metadata: &ObjectMeta) -> bool {
 }
 
 fn our_route(cluster: &Cluster, which: usize) -> Option<ObjectKey> {
-    nth(cluster.ingresses.iter().filter(|(_, object)| is_ours(&object.metadata)), which)
+    nth(cluster.our_routes(), which)
 }
 
 /// The list of Middlewares that the user of an Ingress wrote.
