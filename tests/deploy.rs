@@ -11,8 +11,8 @@ use ingress_sso_testbed::builders::{IngressBuilder, ingress_class, namespace, ou
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
-use ingress_sso_testbed::middleware_kind::install_crds;
 use ingress_sso_testbed::scene::{OPT_IN, OUTPOST, PATIENCE, Scene};
+use ingress_sso_testbed::traefik::install_crds;
 use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace, Pod, Probe, Service, ServiceAccount};

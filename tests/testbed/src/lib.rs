@@ -25,7 +25,6 @@
 //! | [`skip`]          | leaving tests out loudly, and never in CI                                     |
 //! | [`prepare`]       | making ahead all that comes from package registries                           |
 //! | [`apply`]         | objects that are to be as they are written                                    |
-//! | [`middleware_kind`] | Traefik's kind `Middleware`, without Traefik                       |
 //! | [`kubectl`]       | the real kubectl                                                              |
 //! | [`guard`]         | no child process and no temporary file outlives a test, however it ends       |
 //! | [`process`]       | a child process under a guard, with its log                                   |
@@ -67,7 +66,6 @@ pub mod ingress_nginx;
 pub mod kubectl;
 pub mod network;
 pub mod outpost;
-pub mod middleware_kind;
 pub mod port;
 pub mod prepare;
 pub mod process;
