@@ -380,11 +380,13 @@ fn annotate(
         app.foreign_annotation(key).is_some_and(|found| wanted.get(**key).map(String::as_str) != Some(found))
     };
     let own = [&keys.status, &keys.message, &keys.headers_uid];
-    edits.extend(own.iter().filter(is_forged).map(|key| ((*key).clone(), None)));
+    let forged: Vec<&String> = own.iter().filter(is_forged).copied().collect();
     let is_set = wanted.iter().all(|(key, value)| app.annotation(key) == Some(value));
     let is_left_over = app.owned.iter().any(|key| !wanted.contains_key(key));
-    if is_set && !is_left_over && edits.is_empty() {
-        return Vec::new();
+    let is_applied = is_set && !is_left_over && forged.is_empty();
+    edits.extend(forged.into_iter().map(|key| (key.clone(), None)));
+    if is_applied {
+        return vec![edit(ingress, edits)];
     }
     let force = !copied.is_empty();
     let apply = Change::Annotate(Annotate {

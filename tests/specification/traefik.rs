@@ -206,6 +206,19 @@ pub(crate) fn lists_with_entries_of_others() -> Vec<Case> {
             in_list().with(&format!("edited {LIST}"), OURS_AND_STRIP).warns(NO_PATH.0, NO_PATH.1),
         ),
         Case::new(
+            "A list that lost our entry gets it back by one request",
+            traefik()
+                .app(applied(on_traefik().traefik("router.middlewares", STRIP), &[STATUS]))
+                .middleware(our_middleware()),
+            in_list()
+                .with(&format!("edited {LIST}"), OURS_AND_STRIP)
+                .warns(shared().0, shared().1)
+                .warns(NO_PATH.0, NO_PATH.1),
+        )
+        .by([
+            "1. edit n8n-prd/n8n: traefik.ingress.kubernetes.io/router.middlewares to n8n-prd-authentik-proxy-outpost-7d63dfe424@kubernetescrd,n8n-prd-strip@kubernetescrd",
+        ]),
+        Case::new(
             "Opting out takes only our entry off a list that we edited",
             traefik()
                 .app(edited(applied(on_traefik().sso("authentik", "false"), &[STATUS]), LIST, OURS_AND_STRIP))
