@@ -393,7 +393,7 @@ impl Index {
         }
     }
 
-    /// Reads anew what `app` asks for and claims. The answer is which shared companions may have lost a user.
+    /// Reads anew what `app` asks for and claims. The answer is which shared companions may have lost or found a user.
     fn resolve(&mut self, scope: &mut Scope, app: &ObjectKey) -> Vec<Key> {
         let request = self.ingresses.get(app).filter(|ingress| ingress.is_opted_in()).and_then(|ingress| {
             let facts = ingress.app()?;
@@ -415,11 +415,13 @@ impl Index {
         };
         let claim = self.claim_of(app);
         self.claims.set(scope, app, claim);
-        let Some(Ok(old)) = old else { return Vec::new() };
-        if self.requests.get(app).is_some_and(|new| new.as_ref() == Ok(&old)) {
-            return Vec::new();
+        let mut keys: Vec<Key> = self.middlewares_of(app).map(Key::Middleware).collect();
+        if let Some(Ok(old)) = old
+            && self.requests.get(app).is_none_or(|new| new.as_ref() != Ok(&old))
+        {
+            keys.extend(shared::keys_of_request(&app.namespace, &old));
         }
-        shared::keys_of_request(&app.namespace, &old)
+        keys
     }
 
     /// Reads anew what `apps` ask for and claim, and finishes `scope`. The answer is all that this touches.

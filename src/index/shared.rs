@@ -233,6 +233,12 @@ impl Index {
         self.requests.contains_key(app) && dialect.is_none_or(|dialect| dialect == Dialect::Traefik)
     }
 
+    /// The Middlewares of ours that `app` names.
+    pub(super) fn middlewares_of(&self, app: &ObjectKey) -> impl Iterator<Item = ObjectKey> {
+        let names = self.ingresses.get(app).into_iter().flat_map(|ingress| &ingress.middlewares);
+        names.map(|name| ObjectKey::new(app.namespace.clone(), &**name))
+    }
+
     /// What the apps that are protected now rely on, whether it is there or not.
     pub(super) fn relied_on(&self) -> impl Iterator<Item = Key> {
         self.ingresses.values().flat_map(|ingress| {

@@ -3,7 +3,7 @@
 
 use super::ownership::{self, applied_by, owned_by_others};
 use super::world::is_ours;
-use ingress_sso::contract::{MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES};
+use ingress_sso::contract::{MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES, own_middleware_in};
 use ingress_sso::facts::{Identity, ObjectKey};
 use ingress_sso::middleware::Middleware;
 use ingress_sso::plan::changes::{Annotate, Change, Companion, Edit, Kind, Repair};
@@ -271,11 +271,36 @@ impl Cluster {
     /// The controller sends a request.
     pub(crate) fn perform(&mut self, change: &Change) -> Result<Vec<Event>, ApiError> {
         match change {
+            Change::Annotate(Annotate { app, annotations, .. }) => {
+                self.check_sent_somewhere(app, annotations.get(ROUTER_MIDDLEWARES))?;
+            }
+            Change::Edit(Edit { app, annotations, .. }) => {
+                let list = annotations.get(ROUTER_MIDDLEWARES).and_then(Option::as_ref);
+                self.check_sent_somewhere(app, list)?;
+            }
+            Change::Create(_) | Change::Repair(_) | Change::Delete { .. } => {}
+        }
+        match change {
             Change::Create(companion) => self.create(companion),
             Change::Repair(repair) => self.repair(repair),
             Change::Delete { kind, key, identity } => self.delete(*kind, key, identity),
             Change::Edit(edit) => self.edit(edit),
             Change::Annotate(annotate) => self.apply(annotate),
+        }
+    }
+
+    /// The API server does not care, but visitors do: an app must not be sent through a Middleware before that is there.
+    fn check_sent_somewhere(&self, app: &ObjectKey, list: Option<&String>) -> Result<(), ApiError> {
+        let before = self.ingresses.get(app).and_then(|ingress| ingress.metadata.annotations.as_ref());
+        let before = before.and_then(|annotations| annotations.get(ROUTER_MIDDLEWARES));
+        let new = list.filter(|list| before != Some(*list)).map(String::as_str).unwrap_or_default();
+        let mut names = new.split(',').filter_map(|entry| own_middleware_in(&app.namespace, entry.trim()));
+        let stands = |name: &str| self.middlewares.contains_key(&ObjectKey::new(app.namespace.clone(), name));
+        match names.find(|name| !stands(name)) {
+            Some(name) => {
+                Err(ApiError::Conflict(format!("{app} is sent through {name}, which is not there")))
+            }
+            None => Ok(()),
         }
     }
 

@@ -73,8 +73,15 @@ impl Controller {
     pub(crate) fn settle(&mut self, cluster: &mut Cluster) -> Result<(), String> {
         self.is_patient = true;
         self.work(cluster)?;
+        let forgotten = to_do(&self.index, &[false]);
+        if !forgotten.is_empty() {
+            return Err(format!("nobody was told to do this: {forgotten:?}"));
+        }
         self.is_patient = false;
-        self.queue.extend(self.index.all_keys());
+        let waits = |app: &ObjectKey| matches!(plan_of(&self.index, app, true).0, Decision::Wait { .. });
+        let waiting = self.index.all_keys().into_iter();
+        let waiting: Vec<Key> = waiting.filter(|key| matches!(key, Key::App(app) if waits(app))).collect();
+        self.queue.extend(waiting);
         self.work(cluster)
     }
 
@@ -146,11 +153,16 @@ pub(crate) fn plan_of(index: &Index, app: &ObjectKey, is_overdue: bool) -> (Deci
 
 /// All that `index` still wants to do, as text.
 pub(crate) fn still_to_do(index: &Index) -> Vec<String> {
+    to_do(index, &[false, true])
+}
+
+/// The same for apps that have waited for long, for others, or for both.
+fn to_do(index: &Index, is_overdue: &[bool]) -> Vec<String> {
     let keys: BTreeSet<Key> = index.all_keys().into_iter().collect();
     let changes = keys.iter().flat_map(|key| match key {
         Key::App(app) => {
-            let plans = [false, true].map(|is_overdue| plan_of(index, app, is_overdue).1);
-            plans.into_iter().flat_map(|plan| plan.stages).flatten().collect()
+            let plans = is_overdue.iter().map(|is_overdue| plan_of(index, app, *is_overdue).1);
+            plans.flat_map(|plan| plan.stages).flatten().collect()
         }
         Key::Service(_) | Key::Headers(_) | Key::Middleware(_) => Vec::from_iter(index.plan_shared(key)),
     });
