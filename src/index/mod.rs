@@ -114,11 +114,7 @@ impl Index {
             Source::Middlewares => self.known.middlewares = MiddlewareKind::Listed,
             _ => return Vec::new(),
         }
-        let mut keys = self.resolve_again(|_| true);
-        if source == Source::Middlewares {
-            keys.extend(self.relied_on());
-        }
-        keys
+        self.resolve_again(|_| true)
     }
 
     /// Notes that the API server does not know Middlewares, which is as good as a complete list. The answer is what that may
