@@ -162,7 +162,10 @@ impl Cluster {
             ..ObjectMeta::default()
         };
         clone.spec.get_or_insert_default().ingress_class_name = Some(class.to_owned());
-        events.extend(self.put(clone));
+        // A webhook rejects what users make just as well.
+        if self.admit(&clone).is_ok() {
+            events.extend(self.put(clone));
+        }
         events
     }
 
