@@ -131,9 +131,11 @@ impl Index {
         keys.into_iter().chain(self.resolve_again(|_| true)).collect()
     }
 
-    /// Whether the first list of every source has been delivered.
+    /// Whether the first list has been delivered of every source that all apps depend on. Of Middlewares only Traefik's do,
+    /// and those wait for it: an admin who has no Traefik need not grant a right to them.
     pub fn is_complete(&self) -> bool {
-        Source::ALL.iter().all(|source| self.complete.contains(source))
+        let mut needed = Source::ALL.iter().filter(|source| **source != Source::Middlewares);
+        needed.all(|source| self.complete.contains(source))
     }
 
     /// Whether the first list of `source` has been delivered.
@@ -482,17 +484,17 @@ impl Index {
         self.resolve_again(|ingress| ingress.class.name() == Some(&class.name))
     }
 
-    /// One of ours is repaired by its own key. One made by hand may be, or cease to be, the way of an app's route.
+    /// One of ours is repaired by its own key. One made by hand may be, or cease to be, the way of an app's route; and any may
+    /// be that of a route made by hand, which leads nowhere without it.
     fn touched_by_service(&mut self, key: &ObjectKey, was_ours: bool) -> Vec<Key> {
         let mut keys = vec![Key::Service(key.clone())];
-        if was_ours && self.services.get(key).is_none_or(|service| service.ours) {
-            return keys;
-        }
         let routes = in_namespace(&self.ingresses, &key.namespace)
             .filter(|(_, ingress)| ingress.routes_outpost_through(&key.name));
         let mut apps: HashSet<ObjectKey> =
             routes.flat_map(|(_, route)| self.apps_it_may_block(route)).collect();
-        apps.extend(in_namespace(&self.requests, &key.namespace).map(|(app, _)| app.clone()));
+        if !was_ours || self.services.get(key).is_some_and(|service| !service.ours) {
+            apps.extend(in_namespace(&self.requests, &key.namespace).map(|(app, _)| app.clone()));
+        }
         keys.extend(self.resolve_all(Scope::default(), apps));
         keys
     }

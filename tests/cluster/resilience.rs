@@ -79,6 +79,30 @@ async fn a_watch_that_is_forbidden_stops_none_of_the_others_and_heals_by_itself(
 }
 
 #[tokio::test]
+async fn without_a_right_to_middlewares_all_apps_are_served_but_those_of_traefik() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    scene.class("traefik", "traefik.io/ingress-controller").await?;
+    let rules = json!([
+        { "apiGroups": ["networking.k8s.io"], "resources": ["ingresses", "ingressclasses"], "verbs": ["*"] },
+        { "apiGroups": [""], "resources": ["services", "configmaps"], "verbs": ["*"] },
+        { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+    ]);
+    let kubeconfig = kubeconfig_of(&scene, "no-middlewares", &rules).await?;
+    let scope =
+        ["--namespace", scene.namespace(), "--outpost-namespace", scene.namespace(), "--outpost", OUTPOST];
+    let controller = scene.start(&kubeconfig, &scope)?;
+    controller.wait_ready(PATIENCE).await?;
+    scene.create::<Ingress>(scene.opted_in("other", "b.example.com").class("traefik")).await?;
+    scene.create::<Ingress>(scene.opted_in("n8n", "a.example.com")).await?;
+    scene.until_protected("n8n").await?;
+    let pending = scene.until_status("other", "Pending").await?;
+    assert!(annotation(&pending, MESSAGE).is_some_and(|message| message.contains("middlewares.traefik.io")));
+    scene.annotate("n8n", OPT_IN, None).await?;
+    scene.annotate("other", OPT_IN, None).await?;
+    scene.until_only(&["n8n", "other"]).await
+}
+
+#[tokio::test]
 async fn a_write_that_is_forbidden_is_told_on_the_app_and_heals() -> Result<()> {
     let scene = Scene::new(PROGRAM).await?;
     let rules = json!([
