@@ -119,6 +119,22 @@ impl World {
         }
         Ok(())
     }
+
+    /// Another controller takes over from one that was killed, and writes nothing.
+    async fn restarts_for_nothing(&self, first: Controller, before: &Writes) -> Result<Controller> {
+        first.kill()?;
+        let second = self.controller().await?;
+        let spent = &self.writes().await? - before;
+        ensure!(spent.of(&WRITTEN).total() == 0, "a restart: {spent}");
+        Ok(second)
+    }
+
+    /// What is written, the users' own edits included, when all apps opt out.
+    async fn opt_all_out(&self) -> Result<Writes> {
+        let before = self.writes().await?;
+        self.edit_all(&json!({ "metadata": { "annotations": { OPT_IN: "false" } } })).await?;
+        Ok(&self.writes().await? - &before)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,10 +158,8 @@ async fn restarts_and_edits_that_do_not_matter_cost_nothing() -> Result<()> {
     let first = world.controller().await?;
     world.until_protected(20).await?;
     let before = world.writes().await?;
-    first.kill()?;
-    let second = world.controller().await?;
+    let second = world.restarts_for_nothing(first, &before).await?;
     let after = world.writes().await?;
-    assert_eq!((&after - &before).of(&WRITTEN).total(), 0, "{}", &after - &before);
 
     // Status updates of the ingress controller, a label, an annotation of somebody else's.
     world
@@ -197,13 +211,8 @@ async fn on_traefik_an_app_costs_an_apply_and_a_namespace_a_middleware() -> Resu
     assert_eq!(spent.count("POST", "middlewares"), 3, "{spent}");
     assert_eq!(spent.of(&WRITTEN).total(), 33, "{spent}");
 
-    first.kill()?;
-    let _second = world.controller().await?;
-    let after = world.writes().await?;
-    assert_eq!((&after - &protected).of(&WRITTEN).total(), 0, "a restart: {}", &after - &protected);
-
-    world.edit_all(&json!({ "metadata": { "annotations": { OPT_IN: "false" } } })).await?;
-    let spent = &world.writes().await? - &after;
+    let _second = world.restarts_for_nothing(first, &protected).await?;
+    let spent = world.opt_all_out().await?;
     assert_eq!(spent.count("PATCH", "ingresses"), 30, "the user's: {spent}");
     assert_eq!(spent.count("APPLY", "ingresses"), 30, "{spent}");
     assert_eq!(spent.count("DELETE", "middlewares"), 3, "{spent}");
@@ -225,13 +234,8 @@ async fn a_list_with_entries_of_others_costs_one_patch_more_and_one_in_the_end()
     assert_eq!(spent.count("POST", "middlewares"), 2, "{spent}");
     assert_eq!(spent.of(&WRITTEN).total(), 22, "{spent}");
 
-    first.kill()?;
-    let _second = world.controller().await?;
-    let after = world.writes().await?;
-    assert_eq!((&after - &protected).of(&WRITTEN).total(), 0, "a restart: {}", &after - &protected);
-
-    world.edit_all(&json!({ "metadata": { "annotations": { OPT_IN: "false" } } })).await?;
-    let spent = &world.writes().await? - &after;
+    let _second = world.restarts_for_nothing(first, &protected).await?;
+    let spent = world.opt_all_out().await?;
     assert_eq!(spent.count("PATCH", "ingresses"), 20, "half of them the user's: {spent}");
     assert_eq!(spent.count("DELETE", "middlewares"), 2, "{spent}");
     assert_eq!(spent.of(&WRITTEN).total(), 22, "{spent}");

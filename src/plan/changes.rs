@@ -6,7 +6,7 @@ use super::traefik;
 use super::warning::Warning;
 use crate::contract::{Keys, ROUTER_MIDDLEWARES};
 use crate::facts::{
-    AppFacts, ConfigMapFacts, Host, Identity, IngressFacts, MiddlewareFacts, ObjectKey, OutpostPath,
+    AppFacts, ConfigMapFacts, Facts, Host, Identity, IngressFacts, MiddlewareFacts, ObjectKey, OutpostPath,
     ServiceFacts,
 };
 use crate::middleware::Middleware;
@@ -403,51 +403,54 @@ fn annotate(
 }
 
 fn ingress_change(slot: Slot<&'_ IngressFacts>, wanted: &Ingress, keys: &Keys) -> Option<Change> {
-    let observed = match slot {
-        Slot::Foreign(_) => return None,
-        Slot::Vacant => return Some(Change::Create(Companion::Ingress(Box::new(wanted.clone())))),
-        Slot::Ours(observed) => observed,
-    };
     let desired = IngressFacts::extract(wanted, keys).ok()?;
-    if observed.matches(&desired) {
-        return None;
-    }
-    let annotations = observed.outpost_ingress().map(|facts| facts.annotations.keys()).into_iter().flatten();
-    let mut patch = merge_patch(wanted, &observed.identity, annotations);
-    complete(&mut patch, "spec", &["ingressClassName", "tls", "defaultBackend"]);
-    complete(&mut patch, "metadata", &["ownerReferences"]);
-    Some(Change::Repair(Repair { kind: Kind::Ingress, key: observed.key.clone(), patch }))
+    let companion = || Companion::Ingress(Box::new(wanted.clone()));
+    change(
+        slot,
+        companion,
+        |observed| observed.matches(&desired),
+        |observed| {
+            let annotations =
+                observed.outpost_ingress().into_iter().flat_map(|facts| facts.annotations.keys());
+            let mut patch = merge_patch(wanted, &observed.identity, annotations);
+            complete(&mut patch, "spec", &["ingressClassName", "tls", "defaultBackend"]);
+            complete(&mut patch, "metadata", &["ownerReferences"]);
+            patch
+        },
+    )
 }
 
 /// The change that makes the Service in `slot` as `wanted`, if one is due.
 pub fn service_change(slot: Slot<&'_ ServiceFacts>, wanted: &Service, keys: &Keys) -> Option<Change> {
-    let observed = match slot {
-        Slot::Foreign(_) => return None,
-        Slot::Vacant => return Some(Change::Create(Companion::Service(Box::new(wanted.clone())))),
-        Slot::Ours(observed) => observed,
-    };
-    if observed.matches(&ServiceFacts::extract(wanted, keys)) {
-        return None;
-    }
-    let mut patch = merge_patch(wanted, &observed.identity, []);
-    complete(&mut patch, "spec", &["selector", "clusterIP", "clusterIPs"]);
-    Some(Change::Repair(Repair { kind: Kind::Service, key: observed.key.clone(), patch }))
+    let desired = ServiceFacts::extract(wanted, keys);
+    let companion = || Companion::Service(Box::new(wanted.clone()));
+    change(
+        slot,
+        companion,
+        |observed| observed.matches(&desired),
+        |observed| {
+            let mut patch = merge_patch(wanted, &observed.identity, []);
+            complete(&mut patch, "spec", &["selector", "clusterIP", "clusterIPs"]);
+            patch
+        },
+    )
 }
 
 /// The change that makes the `ConfigMap` in `slot` as `wanted`, if one is due.
 pub fn headers_change(slot: Slot<&'_ ConfigMapFacts>, wanted: &ConfigMap) -> Option<Change> {
-    let observed = match slot {
-        Slot::Foreign(_) => return None,
-        Slot::Vacant => return Some(Change::Create(Companion::ConfigMap(Box::new(wanted.clone())))),
-        Slot::Ours(observed) => observed,
-    };
-    if observed.matches(&ConfigMapFacts::extract(wanted)) {
-        return None;
-    }
-    let mut patch = merge_patch(wanted, &observed.identity, []);
-    let surplus: Vec<&str> = observed.data.keys().map(String::as_str).collect();
-    complete(&mut patch, "data", &surplus);
-    Some(Change::Repair(Repair { kind: Kind::ConfigMap, key: observed.key.clone(), patch }))
+    let desired = ConfigMapFacts::extract(wanted);
+    let companion = || Companion::ConfigMap(Box::new(wanted.clone()));
+    change(
+        slot,
+        companion,
+        |observed| observed.matches(&desired),
+        |observed| {
+            let mut patch = merge_patch(wanted, &observed.identity, []);
+            let surplus: Vec<&String> = observed.data.keys().collect();
+            complete(&mut patch, "data", &surplus);
+            patch
+        },
+    )
 }
 
 /// The change that makes the Middleware in `slot` as `wanted`, if one is due.
@@ -456,21 +459,42 @@ pub fn middleware_change(
     wanted: &Middleware,
     keys: &Keys,
 ) -> Option<Change> {
-    let observed = match slot {
-        Slot::Foreign(_) => return None,
-        Slot::Vacant => return Some(Change::Create(Companion::Middleware(Box::new(wanted.clone())))),
-        Slot::Ours(observed) => observed,
-    };
-    if observed.matches(&MiddlewareFacts::extract(wanted, keys)) {
-        return None;
+    let desired = MiddlewareFacts::extract(wanted, keys);
+    let companion = || Companion::Middleware(Box::new(wanted.clone()));
+    change(
+        slot,
+        companion,
+        |observed| observed.matches(&desired),
+        |observed| {
+            let mut patch = merge_patch(wanted, &observed.identity, []);
+            if let Some(own) = observed.own.as_deref() {
+                complete(&mut patch, "spec", &own.other_steps);
+                let surplus: Vec<&String> =
+                    own.forward_auth.iter().flat_map(|auth| auth.others.keys()).collect();
+                complete(&mut patch["spec"], "forwardAuth", &surplus);
+            }
+            patch
+        },
+    )
+}
+
+/// The change after which the companion is in `slot`, and right: made where there is none, set right where somebody changed
+/// ours. What others made is left alone.
+fn change<T: Facts>(
+    slot: Slot<&T>,
+    companion: impl FnOnce() -> Companion,
+    is_right: impl FnOnce(&T) -> bool,
+    patch: impl FnOnce(&T) -> Value,
+) -> Option<Change> {
+    match slot {
+        Slot::Foreign(_) => None,
+        Slot::Vacant => Some(Change::Create(companion())),
+        Slot::Ours(observed) if is_right(observed) => None,
+        Slot::Ours(observed) => {
+            let (kind, key) = (companion().kind(), observed.key().clone());
+            Some(Change::Repair(Repair { kind, key, patch: patch(observed) }))
+        }
     }
-    let mut patch = merge_patch(wanted, &observed.identity, []);
-    if let Some(own) = observed.own.as_deref() {
-        complete(&mut patch, "spec", &own.other_steps);
-        let surplus: Vec<&String> = own.forward_auth.iter().flat_map(|auth| auth.others.keys()).collect();
-        complete(&mut patch["spec"], "forwardAuth", &surplus);
-    }
-    Some(Change::Repair(Repair { kind: Kind::Middleware, key: observed.key.clone(), patch }))
 }
 
 /// Deletion of a shared companion that nobody needs any more.

@@ -15,7 +15,6 @@ use crate::{
     http::{self, Response},
     port,
     process::Process,
-    wait::eventually,
 };
 
 /// What the controller is to be started with.
@@ -86,16 +85,14 @@ impl Controller {
     ///
     /// Fails after that time, or at once if it has ended, with the end of its log.
     pub async fn wait_ready(&self, timeout: Duration) -> Result<()> {
-        let ready = eventually("a ready controller", timeout, || async {
-            if let Err(ended) = self.process.ensure_running() {
-                return Ok(Some(Err(ended)));
-            }
-            match self.get("/readyz").await? {
-                Response { status: 200, .. } => Ok(Some(Ok(()))),
-                other => bail!("/readyz answers {} {}", other.status, other.text().trim()),
-            }
-        });
-        ready.await.unwrap_or_else(Err).map_err(|error| self.process.failure(&format!("{error:#}")))
+        self.process
+            .until_ready("a ready controller", timeout, || async {
+                match self.get("/readyz").await? {
+                    Response { status: 200, .. } => Ok(()),
+                    other => bail!("/readyz answers {} {}", other.status, other.text().trim()),
+                }
+            })
+            .await
     }
 
     /// Asks it for a path, such as `/metrics`. Fails without an HTTP answer.

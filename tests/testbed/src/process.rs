@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use tokio::time::sleep;
 
-use crate::guard::Guard;
+use crate::{guard::Guard, wait::eventually};
 
 /// How long a stopped process may take to stand still.
 const STILL: Duration = Duration::from_secs(10);
@@ -100,6 +100,27 @@ impl Process {
             Some(_) => Err(self.failure("ended early")),
             None => Ok(()),
         }
+    }
+
+    /// Waits until `check` succeeds, at most `timeout`; `what` is it that is waited for, such as "a ready Traefik".
+    ///
+    /// Fails after that time, or at once if it has ended, with the end of its log.
+    pub async fn until_ready<F, Fut>(&self, what: &str, timeout: Duration, mut check: F) -> Result<()>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<()>>,
+    {
+        let ready = eventually(what, timeout, || {
+            let running = self.ensure_running();
+            let look = running.is_ok().then(&mut check);
+            async move {
+                match look {
+                    Some(look) => look.await.map(|()| Some(Ok(()))),
+                    None => Ok(Some(running)),
+                }
+            }
+        });
+        ready.await.unwrap_or_else(Err).map_err(|error| self.failure(&format!("{error:#}")))
     }
 
     /// Kills it (SIGKILL) with its descendants. It has ended when this returns. Nothing happens if it had

@@ -113,16 +113,14 @@ impl IngressNginx {
     /// Waits until nginx serves, at most a minute. Fails at once if the controller has ended.
     pub async fn wait_ready(&self) -> Result<()> {
         let health = SocketAddr::from((Ipv4Addr::LOCALHOST, HEALTH_PORT));
-        let ready = eventually("a ready ingress-nginx", START, || async {
-            if let Err(ended) = self.process.ensure_running() {
-                return Ok(Some(Err(ended)));
-            }
-            match http::get(health, "/healthz").await? {
-                Response { status: 200, .. } => Ok(Some(Ok(()))),
-                other => bail!("/healthz answers {}", other.status),
-            }
-        });
-        ready.await.unwrap_or_else(Err).map_err(|error| self.process.failure(&format!("{error:#}")))
+        self.process
+            .until_ready("a ready ingress-nginx", START, || async {
+                match http::get(health, "/healthz").await? {
+                    Response { status: 200, .. } => Ok(()),
+                    other => bail!("/healthz answers {}", other.status),
+                }
+            })
+            .await
     }
 
     /// Where nginx listens, on ports 80 and 443. For https it has a certificate that it made itself.

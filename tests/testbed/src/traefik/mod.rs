@@ -25,7 +25,6 @@ use crate::{
     http::{self, Response},
     network,
     process::Process,
-    wait::eventually,
 };
 
 /// The Python package that carries Traefik.
@@ -108,16 +107,14 @@ impl Traefik {
     /// Waits until it serves, at most a minute. What is in the cluster takes it a moment more. Fails at once if it has
     /// ended.
     pub async fn wait_ready(&self) -> Result<()> {
-        let ready = eventually("a ready Traefik", START, || async {
-            if let Err(ended) = self.process.ensure_running() {
-                return Ok(Some(Err(ended)));
-            }
-            match http::get(API, "/ping").await? {
-                Response { status: 200, .. } => Ok(Some(Ok(()))),
-                other => bail!("/ping answers {}", other.status),
-            }
-        });
-        ready.await.unwrap_or_else(Err).map_err(|error| self.process.failure(&format!("{error:#}")))
+        self.process
+            .until_ready("a ready Traefik", START, || async {
+                match http::get(API, "/ping").await? {
+                    Response { status: 200, .. } => Ok(()),
+                    other => bail!("/ping answers {}", other.status),
+                }
+            })
+            .await
     }
 
     /// Where it listens, on ports 80 and 443. For https it has a certificate that it made itself.
