@@ -5,7 +5,6 @@ use crate::lane::Lane;
 use crate::site::{Guarded, Site};
 use crate::{Trials, add};
 use anyhow::{Context, Result, bail, ensure};
-use ingress_sso::contract::IDENTITY_HEADERS;
 use ingress_sso::middleware::Middleware;
 use ingress_sso_testbed::browser::Browser;
 use ingress_sso_testbed::builders::IngressBuilder;
@@ -38,6 +37,22 @@ pub(crate) fn add(trials: &mut Trials, lane: Lane) {
 }
 
 const REWRITE_TARGET: &str = "nginx.ingress.kubernetes.io/rewrite-target";
+
+/// By what an outpost says who its visitor is: authentik's list, and not the controller's own.
+const IDENTITY_HEADERS: [&str; 12] = [
+    "X-authentik-username",
+    "X-authentik-groups",
+    "X-authentik-entitlements",
+    "X-authentik-email",
+    "X-authentik-name",
+    "X-authentik-uid",
+    "X-authentik-jwt",
+    "X-authentik-meta-jwks",
+    "X-authentik-meta-outpost",
+    "X-authentik-meta-provider",
+    "X-authentik-meta-app",
+    "X-authentik-meta-version",
+];
 
 /// Spellings that an app may take for the same header.
 fn spellings(lane: Lane, name: &str) -> Vec<String> {
