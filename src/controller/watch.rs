@@ -12,10 +12,11 @@ use crate::facts::{
 use crate::index::{Index, Key, Source};
 use crate::middleware::Middleware;
 use crate::plan::Dialect;
+use crate::watched::WatchedIngress;
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use k8s_openapi::api::networking::v1::IngressClass;
 use kube::runtime::watcher;
 use kube::runtime::watcher::{Config, Error, Event};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -222,9 +223,9 @@ fn report<K>(watch: &Watch<K>, error: &Error, failures: u32) {
     }
 }
 
-fn observe_ingress(index: &mut Index, ingress: &Ingress) -> Vec<Key> {
+fn observe_ingress(index: &mut Index, ingress: &WatchedIngress) -> Vec<Key> {
     let settings = Arc::clone(index.settings());
-    match IngressFacts::extract(ingress, &settings.keys) {
+    match IngressFacts::extract(&ingress.0, &settings.keys) {
         Ok(facts) => index.observe_ingress(facts),
         Err(error) => {
             warn!(name = ingress.name_any(), %error, "the API sent an Ingress that is none");

@@ -5,6 +5,7 @@
 //! protected already is not put out by a newcomer, whatever its age. Which *app* provides the route, of those that agree
 //! on the outpost, is decided by age alone, so that it does not depend on history.
 
+use super::key_set::KeySet;
 use crate::facts::{Host, ObjectKey};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -57,13 +58,13 @@ pub(super) struct Entry {
     /// Claims in the order that decides about the route.
     for_route: BTreeSet<Rank>,
     /// Apps that ask for protection here, whether or not they may claim it.
-    pub(super) seekers: BTreeSet<ObjectKey>,
+    pub(super) seekers: KeySet,
     /// Ingresses with a rule at or below the outpost path.
-    pub(super) routes: BTreeSet<ObjectKey>,
+    pub(super) routes: KeySet,
     /// Ingresses that serve the host and do not ask for protection.
-    pub(super) bystanders: BTreeSet<ObjectKey>,
+    pub(super) bystanders: KeySet,
     /// Ingresses with a regex path that would take the outpost path.
-    pub(super) swallowers: BTreeSet<ObjectKey>,
+    pub(super) swallowers: KeySet,
     /// Grows with each change of the last three sets, and of the routes in them.
     revision: u64,
 }
@@ -86,7 +87,8 @@ struct State {
 /// All places and claims.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    places: HashMap<Place, Entry>,
+    /// Boxed, since a table has up to twice the room that it needs.
+    places: HashMap<Place, Box<Entry>>,
     of_apps: HashMap<ObjectKey, Claim>,
     /// Claims that do not count, because one with another outpost comes first, and where that is.
     kept_out: HashMap<ObjectKey, Place>,
@@ -102,7 +104,7 @@ pub(super) struct Scope {
 
 impl Claims {
     pub(super) fn entry(&self, place: &Place) -> Option<&Entry> {
-        self.places.get(place)
+        self.places.get(place).map(Box::as_ref)
     }
 
     pub(super) fn claim(&self, app: &ObjectKey) -> Option<&Claim> {
@@ -287,7 +289,7 @@ impl Claims {
     }
 
     fn tidy(&mut self, place: &Place) {
-        if self.places.get(place).is_some_and(Entry::is_empty) {
+        if self.places.get(place).is_some_and(|entry| entry.is_empty()) {
             self.places.remove(place);
         }
     }

@@ -4,6 +4,7 @@
 //! deliver what is already known.
 
 mod claims;
+mod key_set;
 mod shared;
 mod view;
 
@@ -19,6 +20,7 @@ use crate::plan::Dialect;
 use crate::plan::changes::Kind;
 use crate::plan::request::{Known, MiddlewareKind, Request, Unresolved};
 use claims::{Claim, Claims, Place, Scope, Standing};
+use key_set::KeySet;
 use shared::Away;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -367,12 +369,12 @@ impl Index {
     /// Enters what `ingress` means for others at its places, or takes it out again.
     fn link(&mut self, scope: &mut Scope, ingress: &IngressFacts, is_there: bool) {
         let place = |host: &Host| place(ingress, host);
-        let set = |set: &mut BTreeSet<ObjectKey>| {
+        let set = |set: &mut KeySet| {
             if is_there {
-                set.insert(ingress.key.clone())
+                set.insert(ingress.key.clone());
             } else {
-                set.remove(&ingress.key)
-            };
+                set.remove(&ingress.key);
+            }
         };
         for host in ingress.outpost_paths.iter().filter_map(|path| path.host.as_ref()) {
             self.claims.edit(scope, &place(host), |entry| set(&mut entry.routes));
