@@ -181,6 +181,15 @@ impl ControlPlane {
         Ok([self.etcd.resident_bytes()?, api_server.unwrap_or(0), self.controller_manager.resident_bytes()?])
     }
 
+    /// Process ids of etcd, API server (unless it is stopped) and controller manager.
+    pub fn pids(&self) -> Vec<u32> {
+        let api_server = self.api_server().as_ref().map(Process::pid);
+        [Some(self.etcd.pid()), api_server, Some(self.controller_manager.pid())]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
     fn api_server(&self) -> MutexGuard<'_, Option<Process>> {
         // A panic elsewhere leaves it as valid as it was.
         self.api_server.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,0 +1,131 @@
+//! From the start of the process to the last protected app, beside a bare loop that sends the same writes.
+//!
+//! Bare loop and controller take turns, each on a control plane of its own, and it is their ratio in a pair that counts:
+//! what else the machine does comes and goes too slowly to hit only one of the two.
+
+use crate::bare::Script;
+use crate::machine::load;
+use crate::plan::{Layout, Plan};
+use crate::progress::Progress;
+use crate::results::{ColdStart, Run};
+use crate::sightings::Sightings;
+use crate::stats::count;
+use crate::subject::{Subject, servers_cpu};
+use crate::usage::{Usage, cpu_seconds};
+use crate::world::{World, by_kind};
+use anyhow::{Result, ensure};
+use std::time::Instant;
+
+/// How many seconds all of it takes, about.
+pub(crate) fn guess(plan: &Plan) -> f64 {
+    let apps: f64 = plan.apps.iter().map(|apps| guess_run(*apps)).sum();
+    2.0 * apps * count(plan.layouts.len() * plan.concurrencies.len() * plan.rounds)
+}
+
+fn guess_run(apps: usize) -> f64 {
+    9.0 + count(apps) * 0.012
+}
+
+/// Measures all cases in each round. What was measured before an error is in `pairs`.
+pub(crate) async fn run(plan: &Plan, progress: &mut Progress, pairs: &mut Vec<ColdStart>) -> Result<()> {
+    for round in 0..plan.rounds {
+        for &layout in &plan.layouts {
+            for &concurrency in &plan.concurrencies {
+                for &apps in &plan.apps {
+                    let case = Case { plan, layout, concurrency, apps };
+                    pairs.push(case.pair(round, progress).await?);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Case<'a> {
+    plan: &'a Plan,
+    layout: Layout,
+    concurrency: usize,
+    apps: usize,
+}
+
+impl Case<'_> {
+    async fn pair(&self, round: usize, progress: &mut Progress) -> Result<ColdStart> {
+        let Self { layout, concurrency, apps, .. } = *self;
+        let mut begin = |who: &str| {
+            let what = format!(
+                "cold start, round {}: {apps} apps, layout {layout}, {concurrency} at once, {who}",
+                round + 1
+            );
+            progress.begin(&what, guess_run(apps));
+        };
+        // Whoever comes second may find the machine warmer.
+        let (bare, controller) = if round.is_multiple_of(2) {
+            begin("bare");
+            let bare = self.bare().await?;
+            begin("controller");
+            (bare, self.controller().await?)
+        } else {
+            begin("controller");
+            let controller = self.controller().await?;
+            begin("bare");
+            (self.bare().await?, controller)
+        };
+        Ok(ColdStart { layout, concurrency, apps, round, bare, controller })
+    }
+
+    async fn bare(&self) -> Result<Run> {
+        let (world, apps) = World::with_apps(self.apps, self.layout).await?;
+        let script = Script::render(&self.plan.program, &world).await?;
+        let mut sightings = Sightings::start(&world.client).await?;
+        let before = Before::new(&world).await?;
+        let own_cpu = cpu_seconds(std::process::id())?;
+        let start = Instant::now();
+        // A client of its own: the controller's has to connect first, too.
+        script.play(world.plane.client()?, self.concurrency).await?;
+        let seconds = start.elapsed().as_secs_f64();
+        let own_cpu = cpu_seconds(std::process::id())? - own_cpu;
+        sightings.until(apps.len(), true).await?;
+        before.after(&world, seconds, own_cpu, || Ok(Usage::default())).await
+    }
+
+    async fn controller(&self) -> Result<Run> {
+        let (world, apps) = World::with_apps(self.apps, self.layout).await?;
+        let mut sightings = Sightings::start(&world.client).await?;
+        let before = Before::new(&world).await?;
+        let subject = Subject::start(&self.plan.program, &world, self.concurrency)?;
+        let last = sightings.until(apps.len(), true).await.map_err(|error| subject.explain(&error))?;
+        let seconds = (last - subject.start).as_secs_f64();
+        let cpu = subject.usage()?.cpu_seconds;
+        let run = before.after(&world, seconds, cpu, || subject.usage()).await?;
+        ensure!(run.usage.cpu_seconds > 0.0, "the controller has used no CPU time");
+        Ok(run)
+    }
+}
+
+/// What is known before a run.
+struct Before {
+    writes: ingress_sso_testbed::writes::Writes,
+    servers_cpu: f64,
+    load: f64,
+}
+
+impl Before {
+    async fn new(world: &World) -> Result<Self> {
+        Ok(Self { writes: world.writes().await?, servers_cpu: servers_cpu(world)?, load: load() })
+    }
+
+    /// The run that took `seconds` and `client_cpu`. `usage` is asked when all is quiet again.
+    async fn after(
+        self,
+        world: &World,
+        seconds: f64,
+        client_cpu: f64,
+        usage: impl FnOnce() -> Result<Usage>,
+    ) -> Result<Run> {
+        let servers_cpu = servers_cpu(world)? - self.servers_cpu;
+        let writes = &world.writes().await? - &self.writes;
+        let usage = usage()?;
+        let (writes, objects) = (by_kind(&writes), world.fingerprint().await?);
+        Ok(Run { seconds, client_cpu, servers_cpu, usage, writes, objects, load: self.load })
+    }
+}

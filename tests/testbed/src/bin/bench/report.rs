@@ -1,0 +1,253 @@
+//! What people read.
+
+use crate::plan::Layout;
+use crate::results::{ColdStart, Hot, Latency, Memory, Restart, Results, Writes};
+use crate::stats::{count, median, median_of, percentile};
+use crate::targets::targets;
+use comfy_table::{CellAlignment, Table, presets};
+use std::collections::BTreeMap;
+
+/// All pairs of one case of the cold start.
+pub(crate) struct Case<'a> {
+    pub(crate) layout: Layout,
+    pub(crate) concurrency: usize,
+    pub(crate) apps: usize,
+    pub(crate) pairs: Vec<&'a ColdStart>,
+}
+
+/// The cases in order.
+pub(crate) fn cases(pairs: &[ColdStart]) -> Vec<Case<'_>> {
+    let mut cases = BTreeMap::<_, Vec<&ColdStart>>::new();
+    for pair in pairs {
+        cases.entry((pair.layout, pair.concurrency, pair.apps)).or_default().push(pair);
+    }
+    let case = |((layout, concurrency, apps), pairs)| Case { layout, concurrency, apps, pairs };
+    cases.into_iter().map(case).collect()
+}
+
+/// Everything that was measured, and the targets.
+pub(crate) fn report(results: &Results) -> String {
+    let machine = &results.machine;
+    let heading = format!(
+        "{} {} on {} × {}, {} of memory, Linux {}, load {:.1} before\n",
+        machine.program,
+        machine.commit.as_deref().unwrap_or("(no commit)"),
+        machine.cores,
+        machine.processor,
+        machine.memory,
+        machine.kernel,
+        machine.load
+    );
+    let mut parts = vec![heading];
+    let mut section = |title: &str, table: &Table| parts.push(format!("\n{title}\n\n{table}\n"));
+    if !results.cold_start.is_empty() {
+        let cases = cases(&results.cold_start);
+        section("Cold start: medians; speed and economy are medians of ratios in pairs", &cold_start(&cases));
+        section("Writes of a cold start", &writes(&cases));
+    }
+    if let Some(latency) = &results.latency {
+        let title = format!(
+            "Opt-in to protected; the storm of {} apps took {:.1} s",
+            latency.storm_apps, latency.storm_seconds
+        );
+        section(&title, &latencies(latency));
+    }
+    if let Some(restart) = &results.restart {
+        section(&format!("{} apps in place", restart.apps), &restarts(restart));
+    }
+    if !results.memory.is_empty() {
+        section("Memory", &memory(&results.memory));
+    }
+    if let Some(hot) = &results.hot {
+        section("One hot app", &hot_app(hot));
+    }
+    section("Targets", &target_table(results));
+    parts.extend(results.failures.iter().map(|failure| format!("\nNot measured: {failure}\n")));
+    parts.concat()
+}
+
+fn cold_start(cases: &[Case<'_>]) -> Table {
+    let mut table = table(&[
+        "layout",
+        "at once",
+        "apps",
+        "bare s",
+        "contr. s",
+        "speed",
+        "economy",
+        "ms/app",
+        "CPU s",
+        "CPU/write µs",
+        "RSS",
+        "peak",
+    ]);
+    for case in cases {
+        let of = |value: fn(&ColdStart) -> f64| median_of(&case.pairs, |pair| value(pair));
+        table.add_row([
+            case.layout.to_string(),
+            case.concurrency.to_string(),
+            case.apps.to_string(),
+            format!("{:.2}", of(|pair| pair.bare.seconds)),
+            format!("{:.2}", of(|pair| pair.controller.seconds)),
+            percent(of(ColdStart::speed)),
+            percent(of(ColdStart::economy)),
+            format!("{:.2}", 1e3 * case.per_app(|pair| &pair.controller)),
+            format!("{:.2}", of(|pair| pair.controller.usage.cpu_seconds)),
+            format!("{:.0}", 1e6 * of(cpu_a_write)),
+            mb(of(|pair| pair.controller.usage.resident)),
+            mb(of(|pair| pair.controller.usage.peak)),
+        ]);
+    }
+    table
+}
+
+/// CPU seconds of the controller for each of its writes, Events included.
+fn cpu_a_write(pair: &ColdStart) -> f64 {
+    pair.controller.usage.cpu_seconds / count(pair.controller.writes.values().sum::<u64>())
+}
+
+fn writes(cases: &[Case<'_>]) -> Table {
+    let mut table = table(&["layout", "at once", "apps", "bare", "controller", "same objects"]);
+    for case in cases {
+        // A count needs no median, and one that differs from round to round should be seen.
+        for pair in &case.pairs {
+            table.add_row([
+                case.layout.to_string(),
+                case.concurrency.to_string(),
+                case.apps.to_string(),
+                listed(&pair.bare.writes),
+                listed(&pair.controller.writes),
+                mark(pair.bare.objects == pair.controller.objects),
+            ]);
+        }
+    }
+    left_aligned(&mut table, &[3, 4]);
+    table
+}
+
+fn latencies(latency: &Latency) -> Table {
+    let mut table = table(&["what", "samples", "p50", "p99", "p50 in pairs of round trips", "p50 in GETs"]);
+    let trips = median(&latency.two_round_trips);
+    let mut row = |what: &str, values: &[f64], get: &[f64]| {
+        let p50 = median(values);
+        table.add_row([
+            what.to_owned(),
+            values.len().to_string(),
+            ms(p50),
+            ms(percentile(values, 0.99)),
+            format!("{:.1}", p50 / trips),
+            format!("{:.1}", p50 / median(get)),
+        ]);
+    };
+    row("at rest", &latency.rest, &latency.get);
+    row("at rest, first of its namespace", &latency.rest_first, &latency.get);
+    row("in the storm", &latency.storm, &latency.storm_get);
+    row("two round trips: POST and apply", &latency.two_round_trips, &latency.get);
+    row("GET", &latency.get, &latency.get);
+    row("GET in the storm", &latency.storm_get, &latency.storm_get);
+    left_aligned(&mut table, &[0]);
+    table
+}
+
+fn restarts(restart: &Restart) -> Table {
+    let mut table = table(&["what", "time", "CPU s", "writes"]);
+    let row = |what: &str, time: f64, cpu: String, writes: String| [what.to_owned(), ms(time), cpu, writes];
+    let cpu = format!("{:.2}", median(&restart.cpu));
+    table.add_row(row("restart to ready", median(&restart.ready), cpu, listed(&restart.writes)));
+    table.add_row(row("bare list of all Ingresses", median(&restart.list), String::new(), String::new()));
+    let cpu = format!("{:.2}", restart.opt_out_cpu);
+    table.add_row(row("opt-out of all", restart.opt_out, cpu, listed(&restart.opt_out_writes)));
+    left_aligned(&mut table, &[0, 3]);
+    table
+}
+
+fn memory(memory: &[Memory]) -> Table {
+    let mut table = table(&[
+        "Ingresses",
+        "opted in",
+        "RSS cold",
+        "peak cold",
+        "RSS restarted",
+        "peak restarted",
+        "ready after",
+        "CPU start s",
+        "CPU at rest",
+    ]);
+    for Memory { ingresses, apps, cold, warm, ready, rest } in memory {
+        table.add_row([
+            ingresses.to_string(),
+            apps.to_string(),
+            mb(cold.resident),
+            mb(cold.peak),
+            mb(warm.resident),
+            mb(warm.peak),
+            ms(*ready),
+            format!("{:.2}", warm.cpu_seconds),
+            format!("{:.1} %", 100.0 * rest),
+        ]);
+    }
+    table
+}
+
+fn hot_app(hot: &Hot) -> Table {
+    let mut table = table(&["edits", "seconds", "CPU s", "CPU/edit µs", "writes"]);
+    table.add_row([
+        hot.edits.to_string(),
+        format!("{:.0}", hot.seconds),
+        format!("{:.2}", hot.cpu),
+        format!("{:.0}", 1e6 * hot.cpu / count(hot.edits)),
+        listed(&hot.writes),
+    ]);
+    table
+}
+
+fn target_table(results: &Results) -> Table {
+    let mut table = table(&["", "what", "wanted", "measured"]);
+    for target in targets(results) {
+        table.add_row([mark(target.is_met), target.what, target.wanted, target.measured]);
+    }
+    left_aligned(&mut table, &[1, 2]);
+    table
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header);
+    table.column_iter_mut().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    table
+}
+
+fn left_aligned(table: &mut Table, columns: &[usize]) {
+    for &index in columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Left);
+        }
+    }
+}
+
+fn listed(writes: &Writes) -> String {
+    if writes.is_empty() {
+        return "0".to_owned();
+    }
+    let parts: Vec<String> = writes.iter().map(|(kind, number)| format!("{number} {kind}")).collect();
+    parts.join(", ")
+}
+
+fn mark(is_good: bool) -> String {
+    if is_good { "✓" } else { "✗" }.to_owned()
+}
+
+/// Seconds as milliseconds.
+pub(crate) fn ms(seconds: f64) -> String {
+    format!("{:.1} ms", 1e3 * seconds)
+}
+
+/// Bytes as millions of them.
+pub(crate) fn mb(bytes: f64) -> String {
+    format!("{:.1} MB", bytes / 1e6)
+}
+
+/// A share of one.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
+}

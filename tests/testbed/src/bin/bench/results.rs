@@ -1,0 +1,150 @@
+//! What was measured, as it is written to `result.json`: raw samples, in seconds and bytes.
+
+use crate::machine::Machine;
+use crate::plan::{Layout, Plan};
+use crate::usage::Usage;
+use anyhow::Result;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Writes by verb and kind, such as `POST services`.
+pub(crate) type Writes = BTreeMap<String, u64>;
+
+/// See the module's documentation.
+#[derive(Debug, Serialize)]
+pub(crate) struct Results {
+    pub(crate) machine: Machine,
+    pub(crate) plan: Plan,
+    pub(crate) cold_start: Vec<ColdStart>,
+    pub(crate) latency: Option<Latency>,
+    pub(crate) restart: Option<Restart>,
+    pub(crate) memory: Vec<Memory>,
+    pub(crate) hot: Option<Hot>,
+    /// What could not be measured, and why.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Results {
+    /// Nothing yet.
+    pub(crate) async fn new(plan: &Plan) -> Result<Self> {
+        let own_plan = plan.clone();
+        let machine = tokio::task::spawn_blocking(move || Machine::new(&own_plan)).await??;
+        Ok(Self {
+            machine,
+            plan: plan.clone(),
+            cold_start: Vec::new(),
+            latency: None,
+            restart: None,
+            memory: Vec::new(),
+            hot: None,
+            failures: Vec::new(),
+        })
+    }
+}
+
+/// The bare loop and the controller, one after the other.
+#[derive(Debug, Serialize)]
+pub(crate) struct ColdStart {
+    pub(crate) layout: Layout,
+    pub(crate) concurrency: usize,
+    pub(crate) apps: usize,
+    pub(crate) round: usize,
+    pub(crate) bare: Run,
+    pub(crate) controller: Run,
+}
+
+impl ColdStart {
+    /// Speed of the controller as a share of that of the bare loop.
+    pub(crate) fn speed(&self) -> f64 {
+        self.bare.seconds / self.controller.seconds
+    }
+
+    /// CPU time of all, servers included, that the bare loop needs, as a share of what it takes with the controller. On
+    /// a machine that is kept busy by this alone it is the speed; unlike the speed it does not suffer from other work.
+    pub(crate) fn economy(&self) -> f64 {
+        let all = |run: &Run| run.client_cpu + run.servers_cpu;
+        all(&self.bare) / all(&self.controller)
+    }
+}
+
+/// How all apps became protected.
+#[derive(Debug, Serialize)]
+pub(crate) struct Run {
+    pub(crate) seconds: f64,
+    /// CPU seconds of whoever sent the writes, until the last app was protected. That of the bare loop includes the
+    /// watch on the apps.
+    pub(crate) client_cpu: f64,
+    /// CPU seconds of etcd, API server and controller manager, until the last app was protected.
+    pub(crate) servers_cpu: f64,
+    /// Of the controller, once all Events were written too; nothing for the bare loop.
+    pub(crate) usage: Usage,
+    pub(crate) writes: Writes,
+    /// A hash of all that was there in the end.
+    pub(crate) objects: String,
+    /// Load of the machine before.
+    pub(crate) load: f64,
+}
+
+/// From the answer to the request that opts an app in until it is seen protected.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Latency {
+    /// One after the other, in namespaces with protected apps.
+    pub(crate) rest: Vec<f64>,
+    /// The same for the first app of a namespace.
+    pub(crate) rest_first: Vec<f64>,
+    /// Two round trips without a controller, measured in turns with `rest`: the POST of an Ingress, and an apply to it.
+    pub(crate) two_round_trips: Vec<f64>,
+    /// A GET of an Ingress, measured in turns with `rest`.
+    pub(crate) get: Vec<f64>,
+    /// Single apps while `storm_apps` others opt in.
+    pub(crate) storm: Vec<f64>,
+    /// A GET meanwhile.
+    pub(crate) storm_get: Vec<f64>,
+    pub(crate) storm_apps: usize,
+    /// From the first of the storm's requests to its last protected app.
+    pub(crate) storm_seconds: f64,
+}
+
+/// With everything in place.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Restart {
+    pub(crate) apps: usize,
+    /// From the start of the process until it is ready.
+    pub(crate) ready: Vec<f64>,
+    /// The bare list of all Ingresses, decoded.
+    pub(crate) list: Vec<f64>,
+    /// CPU seconds until it is quiet.
+    pub(crate) cpu: Vec<f64>,
+    pub(crate) resident: Vec<f64>,
+    /// Of all restarts together.
+    pub(crate) writes: Writes,
+    /// From the start of the process, with all apps opted out before, until nothing is left.
+    pub(crate) opt_out: f64,
+    pub(crate) opt_out_cpu: f64,
+    pub(crate) opt_out_writes: Writes,
+}
+
+/// How much it needs beside so many Ingresses.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Memory {
+    pub(crate) ingresses: usize,
+    pub(crate) apps: usize,
+    /// After the apps were protected.
+    pub(crate) cold: Usage,
+    /// After a restart.
+    pub(crate) warm: Usage,
+    /// From the start until it was ready, at the restart.
+    pub(crate) ready: f64,
+    /// CPU seconds in a second of rest.
+    pub(crate) rest: f64,
+}
+
+/// One protected app that others edit all the time.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Hot {
+    pub(crate) seconds: f64,
+    pub(crate) edits: u64,
+    pub(crate) cpu: f64,
+    /// All but the edits.
+    pub(crate) writes: Writes,
+}

@@ -1,0 +1,151 @@
+//! The figures of the design, beside those that were measured. A target that was not measured is not listed.
+
+use crate::plan::Layout;
+use crate::report::{Case, cases, mb, ms, percent};
+use crate::results::{ColdStart, Latency, Results, Writes};
+use crate::stats::{count, median, median_of};
+use std::collections::BTreeSet;
+
+/// Speed beside the bare loop.
+const SPEED: f64 = 0.9;
+
+/// "Two round trips plus a few milliseconds".
+const A_FEW: f64 = 0.005;
+
+/// Resident bytes beside so many Ingresses.
+const MEMORY: [(usize, f64); 3] = [(0, 12e6), (10_000, 25e6), (100_000, 100e6)];
+
+/// How much more an app may cost among many than among few, and still count as linear on a machine with noise.
+const LINEAR: f64 = 1.25;
+
+/// A figure and what it should be.
+pub(crate) struct Target {
+    pub(crate) what: String,
+    pub(crate) wanted: String,
+    pub(crate) measured: String,
+    pub(crate) is_met: bool,
+}
+
+impl Target {
+    fn new(what: impl Into<String>, wanted: String, measured: String, is_met: bool) -> Self {
+        Self { what: what.into(), wanted, measured, is_met }
+    }
+}
+
+/// All targets of which there are figures.
+pub(crate) fn targets(results: &Results) -> Vec<Target> {
+    let cases = cases(&results.cold_start);
+    let mut targets: Vec<Target> = cases.iter().map(speed).collect();
+    targets.extend(linear(&cases));
+    targets.extend(necessary_writes(&results.cold_start));
+    targets.extend(results.latency.as_ref().map(latency));
+    if let Some(restart) = &results.restart {
+        targets.push(no_writes("writes of restarts", &restart.writes));
+    }
+    if let Some(hot) = &results.hot {
+        targets.push(no_writes("writes for a hot app", &hot.writes));
+    }
+    targets.extend(memory(results));
+    targets
+}
+
+fn speed(case: &Case<'_>) -> Target {
+    let speed = median_of(&case.pairs, |pair| pair.speed());
+    let what =
+        format!("cold start, {} apps, layout {}, {} at once", case.apps, case.layout, case.concurrency);
+    let wanted = format!("≥ {} of the bare speed", percent(SPEED));
+    Target::new(what, wanted, percent(speed), speed >= SPEED)
+}
+
+/// The time for an app among the most, beside that among the fewest.
+fn linear(cases: &[Case<'_>]) -> Vec<Target> {
+    let series: BTreeSet<(Layout, usize)> =
+        cases.iter().map(|case| (case.layout, case.concurrency)).collect();
+    let mut targets = Vec::new();
+    for (layout, concurrency) in series {
+        let of_series = |case: &&Case<'_>| case.layout == layout && case.concurrency == concurrency;
+        let few = cases.iter().filter(of_series).min_by_key(|case| case.apps);
+        let many = cases.iter().filter(of_series).max_by_key(|case| case.apps);
+        let (Some(few), Some(many)) = (few, many) else { continue };
+        if few.apps == many.apps {
+            continue;
+        }
+        let growth = many.per_app(|pair| &pair.controller) / few.per_app(|pair| &pair.controller);
+        let bare = many.per_app(|pair| &pair.bare) / few.per_app(|pair| &pair.bare);
+        let what = format!(
+            "time per app, {} to {} apps, layout {layout}, {concurrency} at once",
+            few.apps, many.apps
+        );
+        let measured = format!("× {growth:.2} (bare × {bare:.2})");
+        targets.push(Target::new(
+            what,
+            format!("≤ × {LINEAR}, or bare"),
+            measured,
+            growth <= LINEAR * bare.max(1.0),
+        ));
+    }
+    targets
+}
+
+/// A POST and an apply an app, a Service and headers a namespace; Events aside.
+fn necessary_writes(pairs: &[ColdStart]) -> Option<Target> {
+    let surplus = |pair: &ColdStart| {
+        let apps = pair.apps;
+        let namespaces = apps.div_ceil(pair.layout.apps_in_a_namespace(apps));
+        let wanted: Writes = [
+            ("POST ingresses", apps),
+            ("APPLY ingresses", apps),
+            ("POST services", namespaces),
+            ("POST configmaps", namespaces),
+        ]
+        .into_iter()
+        .map(|(kind, number)| (kind.to_owned(), u64::try_from(number).unwrap_or(0)))
+        .collect();
+        let mut writes = pair.controller.writes.clone();
+        writes.retain(|kind, _| !kind.ends_with(" events"));
+        writes != wanted || pair.bare.objects != pair.controller.objects
+    };
+    let others = pairs.iter().filter(|pair| surplus(pair)).count();
+    (!pairs.is_empty()).then(|| {
+        let measured = format!("{others} of {} cold starts differ", pairs.len());
+        Target::new(
+            "writes and objects of a cold start",
+            "those of the bare loop".to_owned(),
+            measured,
+            others == 0,
+        )
+    })
+}
+
+fn latency(latency: &Latency) -> Target {
+    let (measured, trips) = (median(&latency.rest), median(&latency.two_round_trips));
+    let wanted = format!("≤ two round trips ({}) + {}", ms(trips), ms(A_FEW));
+    Target::new("opt-in to protected at rest, p50", wanted, ms(measured), measured <= trips + A_FEW)
+}
+
+fn no_writes(what: &str, writes: &Writes) -> Target {
+    let total: u64 = writes.values().sum();
+    Target::new(what, "0".to_owned(), total.to_string(), total == 0)
+}
+
+fn memory(results: &Results) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for memory in &results.memory {
+        let Some((_, limit)) = MEMORY.iter().find(|(ingresses, _)| *ingresses == memory.ingresses) else {
+            continue;
+        };
+        for (when, usage) in [("after a cold start", memory.cold), ("after a restart", memory.warm)] {
+            let what = format!("resident beside {} Ingresses {when}", memory.ingresses);
+            let wanted = format!("≤ {}", mb(*limit));
+            targets.push(Target::new(what, wanted, mb(usage.resident), usage.resident <= *limit));
+        }
+    }
+    targets
+}
+
+impl Case<'_> {
+    /// Median seconds an app.
+    pub(crate) fn per_app<'a>(&'a self, run: impl Fn(&'a ColdStart) -> &'a crate::results::Run) -> f64 {
+        median_of(&self.pairs, |pair| run(pair).seconds) / count(self.apps)
+    }
+}
