@@ -10,6 +10,7 @@ CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
 ARGS ?=
 CASES ?= 10000
 DATA_PLANE ?=
+QUICK ?=
 
 .PHONY: help
 help: ## List these targets
@@ -27,6 +28,11 @@ test: testbed lint ## Run all checks and all tests; properties with the same ran
 .PHONY: properties
 properties: ## Look for a world that breaks a property; CASES=10000 new ones
 	PROPTEST_CASES=$(CASES) cargo test --test properties
+
+.PHONY: bench
+bench: ## Measure speed and memory beside a bare loop of the same writes: hours; QUICK=1 some minutes; ARGS="--help"
+	cargo build --release --workspace --bin ingress-sso --bin bench
+	@target/release/bench target/release/ingress-sso $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: run
 run: ## Run the controller against the current kubeconfig; ARGS="--outpost NAME=URL ..."

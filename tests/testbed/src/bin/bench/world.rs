@@ -203,6 +203,8 @@ impl World {
                 for entry in value["metadata"][part].as_array_mut().into_iter().flatten() {
                     entry["time"].take();
                     entry["uid"].take();
+                    // Its keys are the owners' uids.
+                    entry["fieldsV1"]["f:metadata"]["f:ownerReferences"].take();
                 }
             }
             anyhow::Ok(value)
