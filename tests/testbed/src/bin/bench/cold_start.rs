@@ -4,16 +4,16 @@
 //! what else the machine does comes and goes too slowly to hit only one of the two.
 
 use crate::bare::Script;
-use crate::machine::load;
 use crate::plan::{Layout, Plan};
 use crate::progress::Progress;
 use crate::results::{ColdStart, Run};
 use crate::sightings::Sightings;
 use crate::stats::count;
 use crate::subject::{Subject, servers_cpu};
-use crate::usage::{Usage, cpu_seconds};
+use crate::usage::{Usage, cpu_seconds, machine_cpu_seconds};
 use crate::world::{World, by_kind};
-use anyhow::{Result, ensure};
+use anyhow::Result;
+use ingress_sso_testbed::writes::Writes;
 use std::time::Instant;
 
 /// How many seconds all of it takes, about.
@@ -78,14 +78,12 @@ impl Case<'_> {
         let script = Script::render(&self.plan.program, &world).await?;
         let mut sightings = Sightings::start(&world.client).await?;
         let before = Before::new(&world).await?;
-        let own_cpu = cpu_seconds(std::process::id())?;
         let start = Instant::now();
         // A client of its own: the controller's has to connect first, too.
         script.play(world.plane.client()?, self.concurrency).await?;
-        let seconds = start.elapsed().as_secs_f64();
-        let own_cpu = cpu_seconds(std::process::id())? - own_cpu;
+        let spent = before.spent(&world, start.elapsed().as_secs_f64(), None)?;
         sightings.until(apps.len(), true).await?;
-        before.after(&world, seconds, own_cpu, || Ok(Usage::default())).await
+        spent.settle(&world, || Ok(Usage::default())).await
     }
 
     async fn controller(&self) -> Result<Run> {
@@ -95,37 +93,55 @@ impl Case<'_> {
         let subject = Subject::start(&self.plan.program, &world, self.concurrency)?;
         let last = sightings.until(apps.len(), true).await.map_err(|error| subject.explain(&error))?;
         let seconds = (last - subject.start).as_secs_f64();
-        let cpu = subject.usage()?.cpu_seconds;
-        let run = before.after(&world, seconds, cpu, || subject.usage()).await?;
-        ensure!(run.usage.cpu_seconds > 0.0, "the controller has used no CPU time");
-        Ok(run)
+        let spent = before.spent(&world, seconds, Some(subject.usage()?.cpu_seconds))?;
+        spent.settle(&world, || subject.usage()).await
     }
 }
 
 /// What is known before a run.
 struct Before {
-    writes: ingress_sso_testbed::writes::Writes,
+    writes: Writes,
     servers_cpu: f64,
-    load: f64,
+    own_cpu: f64,
+    machine_cpu: f64,
+}
+
+/// What is known of a run when its last app is protected.
+struct Spent {
+    before: Writes,
+    seconds: f64,
+    client_cpu: f64,
+    servers_cpu: f64,
+    others_cpu: f64,
 }
 
 impl Before {
     async fn new(world: &World) -> Result<Self> {
-        Ok(Self { writes: world.writes().await?, servers_cpu: servers_cpu(world)?, load: load() })
+        Ok(Self {
+            writes: world.writes().await?,
+            servers_cpu: servers_cpu(world)?,
+            own_cpu: cpu_seconds(std::process::id())?,
+            machine_cpu: machine_cpu_seconds()?,
+        })
     }
 
-    /// The run that took `seconds` and `client_cpu`. `usage` is asked when all is quiet again.
-    async fn after(
-        self,
-        world: &World,
-        seconds: f64,
-        client_cpu: f64,
-        usage: impl FnOnce() -> Result<Usage>,
-    ) -> Result<Run> {
+    /// After a run of `seconds` in which the controller took `controller_cpu`; without one, this process did its work.
+    fn spent(self, world: &World, seconds: f64, controller_cpu: Option<f64>) -> Result<Spent> {
+        let machine_cpu = machine_cpu_seconds()? - self.machine_cpu;
         let servers_cpu = servers_cpu(world)? - self.servers_cpu;
-        let writes = &world.writes().await? - &self.writes;
-        let usage = usage()?;
-        let (writes, objects) = (by_kind(&writes), world.fingerprint().await?);
-        Ok(Run { seconds, client_cpu, servers_cpu, usage, writes, objects, load: self.load })
+        let own_cpu = cpu_seconds(std::process::id())? - self.own_cpu;
+        let others_cpu = machine_cpu - servers_cpu - own_cpu - controller_cpu.unwrap_or(0.0);
+        let client_cpu = controller_cpu.unwrap_or(own_cpu);
+        Ok(Spent { before: self.writes, seconds, client_cpu, servers_cpu, others_cpu })
+    }
+}
+
+impl Spent {
+    /// The run, once all is quiet; `usage` is asked then.
+    async fn settle(self, world: &World, usage: impl FnOnce() -> Result<Usage>) -> Result<Run> {
+        let writes = by_kind(&(&world.writes().await? - &self.before));
+        let (usage, objects) = (usage()?, world.fingerprint().await?);
+        let Self { seconds, client_cpu, servers_cpu, others_cpu, .. } = self;
+        Ok(Run { seconds, client_cpu, servers_cpu, others_cpu, usage, writes, objects })
     }
 }

@@ -31,14 +31,9 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             program: output(&program, &["--version"]).unwrap_or_default(),
             commit: output("git", &["describe", "--always", "--dirty", "--tags"]),
-            load: load(),
+            load: read("/proc/loadavg").split(' ').next().unwrap_or_default().parse()?,
         })
     }
-}
-
-/// Average number of runnable processes over the last minute: who else was busy.
-pub(crate) fn load() -> f64 {
-    read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(f64::NAN)
 }
 
 fn read(path: &str) -> String {

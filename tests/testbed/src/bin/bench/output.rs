@@ -49,7 +49,7 @@ fn draw(path: &Path, cases: &[Case<'_>], concurrency: usize) -> Result<(), Box<d
         .x_label_area_size(44)
         .y_label_area_size(56)
         .build_cartesian_2d(0.0..most * 1.05, 0.0..longest * 1.2)?;
-    chart.configure_mesh().x_desc("apps").y_desc("milliseconds per app").light_line_style(WHITE).draw()?;
+    chart.configure_mesh().x_desc("apps").y_desc("milliseconds per app").max_light_lines(0).draw()?;
     for (index, layout) in [Layout::One, Layout::Ten, Layout::Each].into_iter().enumerate() {
         let of_layout = || cases.iter().filter(move |case| case.layout == layout);
         if of_layout().next().is_none() {

@@ -5,7 +5,7 @@ use crate::results::{ColdStart, Hot, Latency, Memory, Restart, Results, Writes};
 use crate::stats::{count, median, median_of, percentile};
 use crate::targets::targets;
 use comfy_table::{CellAlignment, Table, presets};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All pairs of one case of the cold start.
 pub(crate) struct Case<'a> {
@@ -42,7 +42,9 @@ pub(crate) fn report(results: &Results) -> String {
     let mut section = |title: &str, table: &Table| parts.push(format!("\n{title}\n\n{table}\n"));
     if !results.cold_start.is_empty() {
         let cases = cases(&results.cold_start);
-        section("Cold start: medians; speed and economy are medians of ratios in pairs", &cold_start(&cases));
+        let title = "Cold start: medians; speed (time) and economy (CPU time of all, servers included) are those of the \
+                     ratios bare to controller in pairs; others: what the rest of the machine took of it meanwhile";
+        section(title, &cold_start(&cases, machine.cores));
         section("Writes of a cold start", &writes(&cases));
     }
     if let Some(latency) = &results.latency {
@@ -66,7 +68,7 @@ pub(crate) fn report(results: &Results) -> String {
     parts.concat()
 }
 
-fn cold_start(cases: &[Case<'_>]) -> Table {
+fn cold_start(cases: &[Case<'_>], cores: usize) -> Table {
     let mut table = table(&[
         "layout",
         "at once",
@@ -80,6 +82,7 @@ fn cold_start(cases: &[Case<'_>]) -> Table {
         "CPU/write µs",
         "RSS",
         "peak",
+        "others",
     ]);
     for case in cases {
         let of = |value: fn(&ColdStart) -> f64| median_of(&case.pairs, |pair| value(pair));
@@ -96,6 +99,11 @@ fn cold_start(cases: &[Case<'_>]) -> Table {
             format!("{:.0}", 1e6 * of(cpu_a_write)),
             mb(of(|pair| pair.controller.usage.resident)),
             mb(of(|pair| pair.controller.usage.peak)),
+            format!(
+                "{} / {}",
+                percent(median_of(&case.pairs, |pair| pair.bare.disturbance(cores))),
+                percent(median_of(&case.pairs, |pair| pair.controller.disturbance(cores))),
+            ),
         ]);
     }
     table
@@ -109,16 +117,14 @@ fn cpu_a_write(pair: &ColdStart) -> f64 {
 fn writes(cases: &[Case<'_>]) -> Table {
     let mut table = table(&["layout", "at once", "apps", "bare", "controller", "same objects"]);
     for case in cases {
-        // A count needs no median, and one that differs from round to round should be seen.
-        for pair in &case.pairs {
-            table.add_row([
-                case.layout.to_string(),
-                case.concurrency.to_string(),
-                case.apps.to_string(),
-                listed(&pair.bare.writes),
-                listed(&pair.controller.writes),
-                mark(pair.bare.objects == pair.controller.objects),
-            ]);
+        // Counts have no median: a round that differs from the others gets a row of its own.
+        let row = |pair: &&ColdStart| {
+            let are_same = pair.bare.objects == pair.controller.objects;
+            [listed(&pair.bare.writes), listed(&pair.controller.writes), mark(are_same)]
+        };
+        for row in case.pairs.iter().map(row).collect::<BTreeSet<_>>() {
+            let labels = [case.layout.to_string(), case.concurrency.to_string(), case.apps.to_string()];
+            table.add_row(labels.into_iter().chain(row));
         }
     }
     left_aligned(&mut table, &[3, 4]);

@@ -2,6 +2,7 @@
 
 use crate::machine::Machine;
 use crate::plan::{Layout, Plan};
+use crate::stats::count;
 use crate::usage::Usage;
 use anyhow::Result;
 use serde::Serialize;
@@ -67,6 +68,13 @@ impl ColdStart {
     }
 }
 
+impl Run {
+    /// What everything else took of the CPU time that the machine had: the more, the less `seconds` says.
+    pub(crate) fn disturbance(&self, cores: usize) -> f64 {
+        self.others_cpu.max(0.0) / (self.seconds * count(cores))
+    }
+}
+
 /// How all apps became protected.
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
@@ -76,13 +84,13 @@ pub(crate) struct Run {
     pub(crate) client_cpu: f64,
     /// CPU seconds of etcd, API server and controller manager, until the last app was protected.
     pub(crate) servers_cpu: f64,
+    /// CPU seconds of everything else on the machine meanwhile.
+    pub(crate) others_cpu: f64,
     /// Of the controller, once all Events were written too; nothing for the bare loop.
     pub(crate) usage: Usage,
     pub(crate) writes: Writes,
     /// A hash of all that was there in the end.
     pub(crate) objects: String,
-    /// Load of the machine before.
-    pub(crate) load: f64,
 }
 
 /// From the answer to the request that opts an app in until it is seen protected.

@@ -41,6 +41,17 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok(ticks / ticks_in_a_second())
 }
 
+/// CPU seconds of all processes on the machine so far, and those that its host took for others.
+pub(crate) fn machine_cpu_seconds() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+    let line =
+        stat.lines().next().and_then(|line| line.strip_prefix("cpu ")).context("no total in /proc/stat")?;
+    let times = line.split_whitespace().map(str::parse::<f64>).collect::<Result<Vec<f64>, _>>()?;
+    // user nice system idle iowait irq softirq steal; what follows is contained in the first two.
+    let busy = times.iter().take(8).enumerate().filter(|(field, _)| !matches!(field, 3 | 4));
+    Ok(busy.map(|(_, ticks)| ticks).sum::<f64>() / ticks_in_a_second())
+}
+
 fn ticks_in_a_second() -> f64 {
     static TICKS: OnceLock<f64> = OnceLock::new();
     *TICKS.get_or_init(|| {
