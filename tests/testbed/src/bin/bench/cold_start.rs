@@ -4,9 +4,10 @@
 //! what else the machine does comes and goes too slowly to hit only one of the two.
 
 use crate::bare::Script;
+use crate::output;
 use crate::plan::{Layout, Plan};
 use crate::progress::Progress;
-use crate::results::{ColdStart, Run};
+use crate::results::{ColdStart, Results, Run};
 use crate::sightings::Sightings;
 use crate::stats::count;
 use crate::subject::{Subject, servers_cpu};
@@ -23,17 +24,18 @@ pub(crate) fn guess(plan: &Plan) -> f64 {
 }
 
 fn guess_run(apps: usize) -> f64 {
-    9.0 + count(apps) * 0.012
+    5.0 + count(apps) * 0.0045
 }
 
-/// Measures all cases in each round. What was measured before an error is in `pairs`.
-pub(crate) async fn run(plan: &Plan, progress: &mut Progress, pairs: &mut Vec<ColdStart>) -> Result<()> {
+/// Measures all cases in each round. It takes long, so each pair is written as soon as it is there.
+pub(crate) async fn run(plan: &Plan, progress: &mut Progress, results: &mut Results) -> Result<()> {
     for round in 0..plan.rounds {
         for &layout in &plan.layouts {
             for &concurrency in &plan.concurrencies {
                 for &apps in &plan.apps {
                     let case = Case { plan, layout, concurrency, apps };
-                    pairs.push(case.pair(round, progress).await?);
+                    results.cold_start.push(case.pair(round, progress).await?);
+                    output::write_json(plan, results)?;
                 }
             }
         }

@@ -16,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 const IN_A_NAMESPACE: usize = 10;
@@ -152,16 +153,20 @@ struct Sample {
     get: f64,
 }
 
+/// Each is asked for at its time, however long those before it take.
 async fn sample(world: Arc<World>, singles: Vec<App>, is_over: Arc<AtomicBool>) -> Result<Vec<Sample>> {
-    let mut samples = Vec::new();
+    let mut samples = JoinSet::new();
     for app in singles {
         sleep(STORM_PACE).await;
         if is_over.load(Ordering::Acquire) {
             break;
         }
-        let get = get(&world, &app).await?;
-        world.annotate(&app, OPT_IN, "true").await?;
-        samples.push(Sample { app, asked: Instant::now(), get });
+        let world = Arc::clone(&world);
+        samples.spawn(async move {
+            let get = get(&world, &app).await?;
+            world.annotate(&app, OPT_IN, "true").await?;
+            Ok(Sample { app, asked: Instant::now(), get })
+        });
     }
-    Ok(samples)
+    samples.join_all().await.into_iter().collect()
 }

@@ -2,6 +2,7 @@
 
 use crate::plan::Plan;
 use anyhow::Result;
+use ingress_sso_testbed::control_plane::ControlPlane;
 use serde::Serialize;
 use std::process::Command;
 
@@ -12,6 +13,7 @@ pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) memory: String,
     pub(crate) kernel: String,
+    pub(crate) kubernetes: String,
     /// What `ingress-sso --version` says.
     pub(crate) program: String,
     /// What `git describe` says of the working directory, if that is a repository.
@@ -21,14 +23,16 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// This one.
-    pub(crate) fn new(plan: &Plan) -> Result<Self> {
+    /// This one. Starts a control plane to see that there is one, and which, before anything is measured.
+    pub(crate) async fn new(plan: &Plan) -> Result<Self> {
+        let kubernetes = ControlPlane::start().await?.client()?.apiserver_version().await?.git_version;
         let program = plan.program.to_string_lossy();
         Ok(Self {
             cores: std::thread::available_parallelism()?.get(),
             processor: field("/proc/cpuinfo", "model name"),
             memory: field("/proc/meminfo", "MemTotal"),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            kubernetes,
             program: output(&program, &["--version"]).unwrap_or_default(),
             commit: output("git", &["describe", "--always", "--dirty", "--tags"]),
             load: read("/proc/loadavg").split(' ').next().unwrap_or_default().parse()?,

@@ -46,8 +46,8 @@ async fn main() -> ExitCode {
 /// Measures, prints and writes files. Returns whether every scenario could be measured.
 async fn bench(args: &Args) -> Result<bool> {
     let plan = args.plan()?;
-    let mut progress = Progress::new(&plan);
     let mut results = Results::new(&plan).await.context("look at the machine")?;
+    let mut progress = Progress::new(&plan);
     for scenario in plan.scenarios.clone() {
         // Hours of other figures are not lost to one that cannot be had.
         if let Err(error) = measure(scenario, &plan, &mut progress, &mut results).await {
@@ -69,7 +69,7 @@ async fn measure(
     results: &mut Results,
 ) -> Result<()> {
     match scenario {
-        Scenario::ColdStart => cold_start::run(plan, progress, &mut results.cold_start).await?,
+        Scenario::ColdStart => cold_start::run(plan, progress, results).await?,
         Scenario::Latency => results.latency = Some(latency::run(plan, progress).await?),
         Scenario::Restart => results.restart = Some(restart::run(plan, progress).await?),
         Scenario::Memory => memory::run(plan, progress, &mut results.memory).await?,

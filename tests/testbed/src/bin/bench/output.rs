@@ -39,7 +39,8 @@ pub(crate) fn write_plot(plan: &Plan, results: &Results) -> Result<()> {
 
 fn draw(path: &Path, cases: &[Case<'_>], concurrency: usize) -> Result<(), Box<dyn std::error::Error>> {
     let most = count(cases.iter().map(|case| case.apps).max().unwrap_or(1));
-    let times = cases.iter().flat_map(|case| [per_app(case, bare), per_app(case, controller)]);
+    let times =
+        cases.iter().flat_map(|case| [per_app(case, ColdStart::bare), per_app(case, ColdStart::controller)]);
     let longest = times.fold(0.0, f64::max);
     let root = SVGBackend::new(path, (900, 540)).into_drawing_area();
     root.fill(&WHITE)?;
@@ -61,11 +62,11 @@ fn draw(path: &Path, cases: &[Case<'_>], concurrency: usize) -> Result<(), Box<d
             Layout::Ten => "ten apps a namespace",
             Layout::Each => "a namespace each",
         };
-        let points = of_layout().map(|case| (count(case.apps), per_app(case, controller)));
+        let points = of_layout().map(|case| (count(case.apps), per_app(case, ColdStart::controller)));
         let line = LineSeries::new(points, color.stroke_width(2)).point_size(4);
         let legend = move |(x, y)| PathElement::new([(x, y), (x + 24, y)], color.stroke_width(2));
         chart.draw_series(line)?.label(format!("controller, {name}")).legend(legend);
-        let points = of_layout().map(|case| (count(case.apps), per_app(case, bare)));
+        let points = of_layout().map(|case| (count(case.apps), per_app(case, ColdStart::bare)));
         let line = DashedLineSeries::new(points, 6, 5, color.stroke_width(2));
         let legend = move |(x, y)| DashedPathElement::new([(x, y), (x + 24, y)], 6, 5, color.stroke_width(2));
         chart.draw_series(line)?.label(format!("bare loop, {name}")).legend(legend);
@@ -79,14 +80,6 @@ fn draw(path: &Path, cases: &[Case<'_>], concurrency: usize) -> Result<(), Box<d
         .draw()?;
     root.present()?;
     Ok(())
-}
-
-fn bare(pair: &ColdStart) -> &Run {
-    &pair.bare
-}
-
-fn controller(pair: &ColdStart) -> &Run {
-    &pair.controller
 }
 
 /// Milliseconds.

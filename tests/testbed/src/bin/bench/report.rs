@@ -29,9 +29,10 @@ pub(crate) fn cases(pairs: &[ColdStart]) -> Vec<Case<'_>> {
 pub(crate) fn report(results: &Results) -> String {
     let machine = &results.machine;
     let heading = format!(
-        "{} {} on {} × {}, {} of memory, Linux {}, load {:.1} before\n",
+        "{} {}, Kubernetes {}, on {} × {}, {} of memory, Linux {}, load {:.1} before\n",
         machine.program,
         machine.commit.as_deref().unwrap_or("(no commit)"),
+        machine.kubernetes,
         machine.cores,
         machine.processor,
         machine.memory,
@@ -42,8 +43,9 @@ pub(crate) fn report(results: &Results) -> String {
     let mut section = |title: &str, table: &Table| parts.push(format!("\n{title}\n\n{table}\n"));
     if !results.cold_start.is_empty() {
         let cases = cases(&results.cold_start);
-        let title = "Cold start: medians; speed (time) and economy (CPU time of all, servers included) are those of the \
-                     ratios bare to controller in pairs; others: what the rest of the machine took of it meanwhile";
+        let title = "Cold start, medians. Of each pair the ratio bare to controller: of the time (speed), of the time \
+                     without what the rest of the machine took meanwhile (net), of the CPU time of all, servers included \
+                     (economy). Others: what the rest took of the machine, beside bare loop and controller.";
         section(title, &cold_start(&cases, machine.cores));
         section("Writes of a cold start", &writes(&cases));
     }
@@ -76,6 +78,7 @@ fn cold_start(cases: &[Case<'_>], cores: usize) -> Table {
         "bare s",
         "contr. s",
         "speed",
+        "net",
         "economy",
         "ms/app",
         "CPU s",
@@ -93,8 +96,9 @@ fn cold_start(cases: &[Case<'_>], cores: usize) -> Table {
             format!("{:.2}", of(|pair| pair.bare.seconds)),
             format!("{:.2}", of(|pair| pair.controller.seconds)),
             percent(of(ColdStart::speed)),
+            percent(median_of(&case.pairs, |pair| pair.net_speed(cores))),
             percent(of(ColdStart::economy)),
-            format!("{:.2}", 1e3 * case.per_app(|pair| &pair.controller)),
+            format!("{:.2}", 1e3 * case.per_app(ColdStart::controller)),
             format!("{:.2}", of(|pair| pair.controller.usage.cpu_seconds)),
             format!("{:.0}", 1e6 * of(cpu_a_write)),
             mb(of(|pair| pair.controller.usage.resident)),

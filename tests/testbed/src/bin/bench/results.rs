@@ -28,10 +28,8 @@ pub(crate) struct Results {
 impl Results {
     /// Nothing yet.
     pub(crate) async fn new(plan: &Plan) -> Result<Self> {
-        let own_plan = plan.clone();
-        let machine = tokio::task::spawn_blocking(move || Machine::new(&own_plan)).await??;
         Ok(Self {
-            machine,
+            machine: Machine::new(plan).await?,
             plan: plan.clone(),
             cold_start: Vec::new(),
             latency: None,
@@ -55,13 +53,27 @@ pub(crate) struct ColdStart {
 }
 
 impl ColdStart {
+    pub(crate) fn bare(&self) -> &Run {
+        &self.bare
+    }
+
+    pub(crate) fn controller(&self) -> &Run {
+        &self.controller
+    }
+
     /// Speed of the controller as a share of that of the bare loop.
     pub(crate) fn speed(&self) -> f64 {
         self.bare.seconds / self.controller.seconds
     }
 
-    /// CPU time of all, servers included, that the bare loop needs, as a share of what it takes with the controller. On
-    /// a machine that is kept busy by this alone it is the speed; unlike the speed it does not suffer from other work.
+    /// The same without the time that the rest of the machine took. Client and servers keep all cores busy, so what
+    /// others take makes them wait for about as long.
+    pub(crate) fn net_speed(&self, cores: usize) -> f64 {
+        self.bare.net_seconds(cores) / self.controller.net_seconds(cores)
+    }
+
+    /// CPU time of all, servers included, that the bare loop needs, as a share of what it takes with the controller. It
+    /// suffers least from other work.
     pub(crate) fn economy(&self) -> f64 {
         let all = |run: &Run| run.client_cpu + run.servers_cpu;
         all(&self.bare) / all(&self.controller)
@@ -72,6 +84,11 @@ impl Run {
     /// What everything else took of the CPU time that the machine had: the more, the less `seconds` says.
     pub(crate) fn disturbance(&self, cores: usize) -> f64 {
         self.others_cpu.max(0.0) / (self.seconds * count(cores))
+    }
+
+    /// Seconds without those that everything else took.
+    pub(crate) fn net_seconds(&self, cores: usize) -> f64 {
+        self.seconds * (1.0 - self.disturbance(cores)).max(0.0)
     }
 }
 
