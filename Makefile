@@ -30,7 +30,7 @@ properties: ## Look for a world that breaks a property; CASES=10000 new ones
 	PROPTEST_CASES=$(CASES) cargo test --test properties
 
 .PHONY: bench
-bench: ## Measure speed and memory beside a bare loop of the same writes: an hour or two; QUICK=1 some minutes; ARGS="--help"
+bench: ## Measure speed and memory beside a bare loop of the same writes: QUICK=1 in some minutes, else a long matrix; ARGS="--help"
 	cargo build --release --workspace --bin ingress-sso --bin bench
 	@target/release/bench target/release/ingress-sso $(if $(QUICK),--quick) $(ARGS)
 

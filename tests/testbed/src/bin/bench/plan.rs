@@ -22,7 +22,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// All of it: an hour or two.
+    /// All of it.
     pub(crate) fn full() -> Self {
         Self {
             apps: vec![500, 2_000, 5_000],

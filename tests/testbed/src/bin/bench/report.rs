@@ -6,6 +6,7 @@ use crate::stats::{count, median, median_of, percentile};
 use crate::targets::targets;
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// All pairs of one case of the cold start.
 pub(crate) struct Case<'a> {
@@ -13,6 +14,12 @@ pub(crate) struct Case<'a> {
     pub(crate) concurrency: usize,
     pub(crate) apps: usize,
     pub(crate) pairs: Vec<&'a ColdStart>,
+}
+
+impl fmt::Display for Case<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} apps, layout {}, {} at once", self.apps, self.layout, self.concurrency)
+    }
 }
 
 /// The cases in order.
@@ -114,7 +121,7 @@ fn cold_start(cases: &[Case<'_>], cores: usize) -> Table {
 }
 
 /// CPU seconds of the controller for each of its writes, Events included.
-fn cpu_a_write(pair: &ColdStart) -> f64 {
+pub(crate) fn cpu_a_write(pair: &ColdStart) -> f64 {
     pair.controller.usage.cpu_seconds / count(pair.controller.writes.values().sum::<u64>())
 }
 

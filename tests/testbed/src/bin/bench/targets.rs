@@ -1,7 +1,7 @@
 //! The figures of the design, beside those that were measured. A target that was not measured is not listed.
 
 use crate::plan::Layout;
-use crate::report::{Case, cases, mb, ms, percent};
+use crate::report::{Case, cases, cpu_a_write, mb, ms, percent};
 use crate::results::{ColdStart, Latency, Results, Run, Writes};
 use crate::stats::{count, median, median_of};
 use std::collections::BTreeSet;
@@ -15,8 +15,11 @@ const A_FEW: f64 = 0.005;
 /// Resident bytes beside so many Ingresses.
 const MEMORY: [(usize, f64); 3] = [(0, 12e6), (10_000, 25e6), (100_000, 100e6)];
 
+/// CPU seconds of the controller for each of its writes.
+const CPU: f64 = 0.4e-3;
+
 /// How much more an app may cost among many than among few, and still count as linear on a machine with noise.
-const LINEAR: f64 = 1.25;
+const LINEAR: f64 = 1.2;
 
 /// A figure and what it should be.
 pub(crate) struct Target {
@@ -37,6 +40,7 @@ pub(crate) fn targets(results: &Results) -> Vec<Target> {
     let cases = cases(&results.cold_start);
     let mut targets: Vec<Target> = cases.iter().map(|case| speed(case, results.machine.cores)).collect();
     targets.extend(linear(&cases, results.machine.cores));
+    targets.extend(cases.iter().map(cpu_for_a_write));
     targets.extend(necessary_writes(&results.cold_start));
     targets.extend(results.latency.as_ref().map(latency));
     if let Some(restart) = &results.restart {
@@ -53,11 +57,16 @@ pub(crate) fn targets(results: &Results) -> Vec<Target> {
 fn speed(case: &Case<'_>, cores: usize) -> Target {
     let net = median_of(&case.pairs, |pair| pair.net_speed(cores));
     let speed = median_of(&case.pairs, |pair| pair.speed());
-    let what =
-        format!("cold start, {} apps, layout {}, {} at once", case.apps, case.layout, case.concurrency);
+    let what = format!("cold start, {case}");
     let wanted = format!("≥ {} of the bare speed", percent(SPEED));
     let measured = format!("{} net ({} with others)", percent(net), percent(speed));
     Target::new(what, wanted, measured, net >= SPEED)
+}
+
+fn cpu_for_a_write(case: &Case<'_>) -> Target {
+    let seconds = median_of(&case.pairs, |pair| cpu_a_write(pair));
+    let what = format!("CPU for a write, {case}");
+    Target::new(what, format!("≤ {}", ms(CPU)), format!("{:.2} ms", 1e3 * seconds), seconds <= CPU)
 }
 
 /// The time for an app among the most, beside that among the fewest.
