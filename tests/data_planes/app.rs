@@ -2,7 +2,6 @@
 
 use crate::site::Site;
 use anyhow::{Context, Result, bail, ensure};
-use ingress_sso_testbed::browser::Browser;
 use ingress_sso_testbed::builders::{IngressBuilder, ingress, service_to};
 use ingress_sso_testbed::echo::{Echo, Echoed};
 use ingress_sso_testbed::http::Response;
@@ -124,35 +123,9 @@ pub(crate) fn is_login(response: &Response) -> bool {
     response.status == 302 && (is_start || url.path() == "/application/o/authorize/")
 }
 
-/// Logs in as `user` at `url`, which is what is returned. Again, where nginx was just reloaded: its workers answer 503 until they
-/// have resolved the names of `ExternalName` Services.
-pub(crate) async fn log_in(
-    browser: &mut Browser,
-    url: &str,
-    outpost: &Outpost,
-    user: &User,
-) -> Result<Response> {
-    patiently(async || {
-        browser.clear();
-        browser.log_in(url, outpost, user).await
-    })
-    .await
-}
-
-/// Does `attempt` again, a few times, where its error tells of a 503.
-pub(crate) async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-    for _ in 0..5 {
-        match attempt().await {
-            Err(error) if format!("{error:#}").contains("503") => tokio::time::sleep(OVERLAP).await,
-            done => return done,
-        }
-    }
-    attempt().await
-}
-
 /// A stranger who asks for `url` can log in at `outpost`, and the app is then asked for `wanted`.
 pub(crate) async fn leads_back_to(site: &Site, outpost: &Outpost, url: &str, wanted: &str) -> Result<()> {
-    let response = log_in(&mut site.stranger(), url, outpost, &User::new("alice", &[])).await?;
+    let response = site.stranger().log_in(url, outpost, &User::new("alice", &[])).await?;
     let echoed: Echoed = response.json()?;
     ensure!(echoed.request.target == wanted, "the app was asked for {:?}", echoed.request.target);
     Ok(())

@@ -1,6 +1,6 @@
 //! What an attacker tries, without an account or with one for another app.
 
-use crate::app::{App, is_login, leads_back_to, log_in, message, patiently};
+use crate::app::{App, is_login, leads_back_to, message};
 use crate::lane::Lane;
 use crate::site::{Guarded, Site};
 use crate::{Trials, add};
@@ -67,7 +67,7 @@ fn spellings(lane: Lane, name: &str) -> Vec<String> {
 async fn identity_headers_cannot_be_forged(lane: Lane) -> Result<()> {
     let guarded = Guarded::new(lane).await?;
     let (url, mut browser) = (guarded.app.url("/"), guarded.site.stranger());
-    log_in(&mut browser, &url, &guarded.outpost, &User::new("mallory", &[])).await?;
+    browser.log_in(&url, &guarded.outpost, &User::new("mallory", &[])).await?;
     for name in IDENTITY_HEADERS {
         let request = Request::to("GET", &Url::parse(&url)?);
         let forged = spellings(lane, name);
@@ -155,12 +155,10 @@ async fn forged_headers_do_not_change_where_the_login_leads(lane: Lane) -> Resul
         if matches!(name, "Host" | "Cookie" | "Connection" | "X-Forwarded-Proto") {
             continue;
         }
-        let end = patiently(async || {
-            let mut browser = site.stranger();
-            let response = browser.send(url.as_str(), Request::to("GET", &url).header(name, &value)).await?;
-            end_of_login(&mut browser, &outpost, &url, response).await
-        });
-        let end = end.await.with_context(|| format!("{name}: {value}"))?;
+        let mut browser = site.stranger();
+        let response = browser.send(url.as_str(), Request::to("GET", &url).header(name, &value)).await?;
+        let end = end_of_login(&mut browser, &outpost, &url, response).await;
+        let end = end.with_context(|| format!("{name}: {value}"))?;
         ensure!(end == url, "{name}: {value} leads to {end}");
     }
     Ok(())
@@ -199,7 +197,7 @@ async fn user_of_another_app(lane: Lane) -> Result<(Site, App, App, Outpost, Str
     app.protect(&site).await?;
     other.protect(&site).await?;
     let mut browser = site.stranger();
-    log_in(&mut browser, &other.url("/"), &outpost, &User::new("mallory", &[])).await?;
+    browser.log_in(&other.url("/"), &outpost, &User::new("mallory", &[])).await?;
     let session = browser.cookies_for(&other.url("/"))?;
     ensure!(!session.is_empty(), "no session");
     app.echo.clear();

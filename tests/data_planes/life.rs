@@ -1,6 +1,6 @@
 //! What happens to visitors while things change or break.
 
-use crate::app::{App, is_login, leads_back_to, log_in};
+use crate::app::{App, is_login, leads_back_to};
 use crate::lane::Lane;
 use crate::site::{Guarded, Site};
 use crate::{Trials, add};
@@ -91,10 +91,10 @@ async fn without_its_outpost_an_app_is_closed(lane: Lane) -> Result<()> {
     let mut guarded = Guarded::new(lane).await?;
     let (site, app) = (&guarded.site, &guarded.app);
     let mut user = site.stranger();
-    log_in(&mut user, &app.url("/"), &guarded.outpost, &User::new("alice", &[])).await?;
+    user.log_in(&app.url("/"), &guarded.outpost, &User::new("alice", &[])).await?;
     app.echo.clear();
     guarded.outpost.stop().await;
-    for _ in 0..5 {
+    for _ in 0..2 {
         for browser in [&mut user, &mut site.stranger()] {
             let response = browser.get(&app.url("/")).await?;
             ensure!(response.status >= 500, "{} without an outpost", response.status);

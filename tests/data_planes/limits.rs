@@ -1,7 +1,6 @@
 //! What a data plane itself lets through, as the documentation says it. When one of these fails, the data plane became
 //! better: then the documentation can.
 
-use crate::app::log_in;
 use crate::lane::Lane;
 use crate::site::Guarded;
 use crate::{Trials, add};
@@ -38,7 +37,7 @@ async fn unknown_identity_headers_are_dropped(lane: Lane) -> Result<()> {
 async fn passes(lane: Lane, name: &str) -> Result<bool> {
     let guarded = Guarded::new(lane).await?;
     let (url, mut browser) = (guarded.app.url("/"), guarded.site.stranger());
-    log_in(&mut browser, &url, &guarded.outpost, &User::new("mallory", &[])).await?;
+    browser.log_in(&url, &guarded.outpost, &User::new("mallory", &[])).await?;
     let request = Request::to("GET", &Url::parse(&url)?).header(name, "forged");
     let echoed: Echoed = browser.send(&url, request).await?.json()?;
     Ok(echoed.request.headers(name).contains(&"forged"))

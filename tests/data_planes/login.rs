@@ -1,6 +1,6 @@
 //! What an honest visitor meets.
 
-use crate::app::{is_login, leads_back_to, log_in};
+use crate::app::{is_login, leads_back_to};
 use crate::lane::Lane;
 use crate::site::Guarded;
 use crate::{Trials, add};
@@ -49,8 +49,7 @@ async fn a_stranger_logs_in_and_comes_back_to_the_deep_link(lane: Lane) -> Resul
 async fn the_app_learns_who_the_user_is(lane: Lane) -> Result<()> {
     let guarded = Guarded::new(lane).await?;
     let user = User::new("alice", &["admins", "users"]);
-    let response =
-        log_in(&mut guarded.site.stranger(), &guarded.app.url("/me"), &guarded.outpost, &user).await?;
+    let response = guarded.site.stranger().log_in(&guarded.app.url("/me"), &guarded.outpost, &user).await?;
     let echoed: Echoed = response.json()?;
     for (name, wanted) in [
         ("X-authentik-username", "alice"),
@@ -75,7 +74,7 @@ async fn a_body_arrives_as_it_was_sent(lane: Lane) -> Result<()> {
     ensure!(is_login(&browser.send(&url, post()?).await?), "a stranger's POST is not sent to log in");
     ensure!(guarded.app.echo.count() == 0, "a stranger's POST reached the app");
 
-    log_in(&mut browser, &guarded.app.url("/"), &guarded.outpost, &User::new("alice", &[])).await?;
+    browser.log_in(&guarded.app.url("/"), &guarded.outpost, &User::new("alice", &[])).await?;
     let echoed: Echoed = browser.send(&url, post()?).await?.json()?;
     let sent = Sha256::digest(&body).iter().fold(String::new(), |sent, byte| sent + &format!("{byte:02x}"));
     ensure!(echoed.request.method == "POST" && echoed.request.target == "/upload?x=1");
@@ -91,7 +90,7 @@ async fn a_websocket_opens_after_the_login_and_not_before(lane: Lane) -> Result<
         Upgrade::Open(_) => bail!("a WebSocket opened for a stranger"),
     }
     ensure!(guarded.app.echo.count() == 0, "a stranger's upgrade reached the app");
-    log_in(&mut browser, &guarded.app.url("/"), &guarded.outpost, &User::new("alice", &[])).await?;
+    browser.log_in(&guarded.app.url("/"), &guarded.outpost, &User::new("alice", &[])).await?;
     match browser.websocket(&url).await? {
         Upgrade::Refused(response) => bail!("refused after the login: {}", response.status),
         Upgrade::Open(mut socket) => {
@@ -108,8 +107,7 @@ async fn a_token_of_twelve_kilobytes_arrives(lane: Lane) -> Result<()> {
     let large = |provider| Provider { jwt_bytes: 12_000, ..provider };
     let guarded = Guarded::with(lane, Flavour::Rust, large, |ingress| ingress).await?;
     let user = User::new("alice", &[]);
-    let response =
-        log_in(&mut guarded.site.stranger(), &guarded.app.url("/"), &guarded.outpost, &user).await?;
+    let response = guarded.site.stranger().log_in(&guarded.app.url("/"), &guarded.outpost, &user).await?;
     let echoed: Echoed = response.json()?;
     let length = echoed.request.header("X-authentik-jwt").unwrap_or_default().len();
     ensure!(length >= 12_000, "the token has {length} bytes");
@@ -119,7 +117,7 @@ async fn a_token_of_twelve_kilobytes_arrives(lane: Lane) -> Result<()> {
 async fn an_answer_of_twelve_kilobytes_of_headers_arrives(lane: Lane) -> Result<()> {
     let guarded = Guarded::new(lane).await?;
     let mut browser = guarded.site.stranger();
-    log_in(&mut browser, &guarded.app.url("/"), &guarded.outpost, &User::new("alice", &[])).await?;
+    browser.log_in(&guarded.app.url("/"), &guarded.outpost, &User::new("alice", &[])).await?;
     let response = browser.get(&guarded.app.url("/?respond_cookie_bytes=12000")).await?;
     let length = response.header("set-cookie").unwrap_or_default().len();
     ensure!(response.status == 200 && length >= 12_000, "{} with {length} bytes", response.status);
@@ -135,7 +133,7 @@ async fn after_signing_out_the_login_comes_again(lane: Lane) -> Result<()> {
     }
     for path in paths {
         let mut browser = site.stranger();
-        log_in(&mut browser, &app.url("/"), outpost, &User::new("alice", &[])).await?;
+        browser.log_in(&app.url("/"), outpost, &User::new("alice", &[])).await?;
         let session = browser.cookies_for(&app.url("/"))?;
         let response = browser.get(&app.url(path)).await?;
         let location = response.header("location").unwrap_or_default();

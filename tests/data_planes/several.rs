@@ -1,6 +1,6 @@
 //! Several hosts, several apps, several outposts.
 
-use crate::app::{App, is_login, leads_back_to, log_in};
+use crate::app::{App, is_login, leads_back_to};
 use crate::lane::Lane;
 use crate::site::Site;
 use crate::{Trials, add};
@@ -36,7 +36,7 @@ async fn each_host_of_an_ingress_has_its_own_login(lane: Lane) -> Result<()> {
         leads_back_to(&site, &outpost, url, "/a?b=1&c=2").await?;
     }
     let mut browser = site.stranger();
-    log_in(&mut browser, &urls[0], &outpost, &User::new("alice", &[])).await?;
+    browser.log_in(&urls[0], &outpost, &User::new("alice", &[])).await?;
     let session = browser.cookies_for(&urls[0])?;
     let request = Request::get("/").header("Host", &second).header("Cookie", session);
     let response = request.send_tls(site.https(), &second).await?;
@@ -80,7 +80,7 @@ async fn two_apps_on_one_host_share_its_login(lane: Lane) -> Result<()> {
     api.echo.clear();
     let mut browser = site.stranger();
     let echoed: Echoed =
-        log_in(&mut browser, &app.url("/api/x?y=1&z=2"), &outpost, &User::new("alice", &[])).await?.json()?;
+        browser.log_in(&app.url("/api/x?y=1&z=2"), &outpost, &User::new("alice", &[])).await?.json()?;
     ensure!(echoed.request.target == "/api/x?y=1&z=2" && api.echo.count() == 1 && app.echo.count() == 0);
     let response = browser.get(&app.url("/")).await?;
     ensure!(response.status == 200 && app.echo.count() == 1, "the other app answers {}", response.status);

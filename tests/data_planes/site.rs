@@ -7,6 +7,7 @@ use anyhow::Result;
 use ingress_sso_testbed::browser::Browser;
 use ingress_sso_testbed::builders::IngressBuilder;
 use ingress_sso_testbed::controller::Controller;
+use ingress_sso_testbed::ingress_nginx::OVERLAP;
 use ingress_sso_testbed::outpost::{Flavour, Outpost, Provider};
 use ingress_sso_testbed::scene::Scene;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -53,7 +54,9 @@ impl Site {
 
     /// A browser without cookies.
     pub(crate) fn stranger(&self) -> Browser {
-        Browser::new(self.lane.address().into())
+        let browser = Browser::new(self.lane.address().into());
+        // All scenes of a lane share one nginx, which reloads for each of them.
+        if self.lane.is_nginx() { browser.patient(OVERLAP) } else { browser }
     }
 
     /// Where the data plane takes https.

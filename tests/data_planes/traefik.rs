@@ -1,6 +1,6 @@
 //! What only Traefik has: Middlewares of users, routes that it may not take, apps that come over from nginx.
 
-use crate::app::{App, is_login, leads_back_to, log_in};
+use crate::app::{App, is_login, leads_back_to};
 use crate::lane::Lane;
 use crate::site::{Guarded, Site};
 use crate::{Trials, add};
@@ -51,7 +51,7 @@ async fn without_a_route_the_login_works_and_signing_out_by_query(lane: Lane) ->
     ensure!(app.echo.count() == 0, "a stranger reached the app");
     leads_back_to(&site, &outpost, &app.url("/a?b=1&c=2"), "/a?b=1&c=2").await?;
     let mut browser = site.stranger();
-    log_in(&mut browser, &app.url("/"), &outpost, &User::new("alice", &[])).await?;
+    browser.log_in(&app.url("/"), &outpost, &User::new("alice", &[])).await?;
     browser.get(&app.url("/?X-authentik-logout=true")).await?;
     ensure!(is_login(&browser.get(&app.url("/")).await?), "the login does not come again");
     Ok(())
@@ -112,7 +112,7 @@ async fn a_long_regular_expression_does_not_take_the_sign_out(lane: Lane) -> Res
     )
     .await?;
     let mut browser = guarded.site.stranger();
-    log_in(&mut browser, &guarded.app.url("/"), &guarded.outpost, &User::new("alice", &[])).await?;
+    browser.log_in(&guarded.app.url("/"), &guarded.outpost, &User::new("alice", &[])).await?;
     let response = browser.get(&guarded.app.url("/outpost.goauthentik.io/sign_out")).await?;
     let location = response.header("location").unwrap_or_default();
     ensure!(location.contains("/end-session/"), "{} {location}", response.status);
@@ -166,7 +166,7 @@ async fn a_clone_for_traefik_is_open_to_a_forged_url_until_the_controller_sees_i
     app.is_closed(site).await?;
     let user = User::new("alice", &[]);
     let mut browser = Browser::new(network::TRAEFIK.into());
-    let response = log_in(&mut browser, &app.url("/a?b=1&c=2"), &guarded.outpost, &user).await?;
+    let response = browser.log_in(&app.url("/a?b=1&c=2"), &guarded.outpost, &user).await?;
     ensure!(response.status == 200, "through Traefik the user gets {}", response.status);
     Ok(())
 }

@@ -9,10 +9,15 @@ use crate::outpost::{Outpost, User};
 use anyhow::{Context, Result, bail, ensure};
 use cookie_store::CookieStore;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::time::sleep;
 use url::Url;
 
 /// After so many redirects a browser gives up.
 const MAX_REDIRECTS: usize = 10;
+
+/// So often a patient browser asks again.
+const RETRIES: usize = 5;
 
 /// A browser to which all hosts are at one address: that of a data plane.
 ///
@@ -21,6 +26,8 @@ const MAX_REDIRECTS: usize = 10;
 pub struct Browser {
     data_plane: IpAddr,
     cookies: CookieStore,
+    /// How long to wait before it asks again after an answer that may be better in a moment.
+    patience: Option<Duration>,
 }
 
 /// Where a browser came to after some redirects.
@@ -34,7 +41,14 @@ struct Trail {
 impl Browser {
     /// A browser without cookies. A URL's own port counts, or else 443 or 80.
     pub fn new(data_plane: IpAddr) -> Self {
-        Self { data_plane, cookies: CookieStore::default() }
+        Self { data_plane, cookies: CookieStore::default(), patience: None }
+    }
+
+    /// The same, but it asks again `pause` later, a few times, where the answer is 500 or 503: ingress-nginx gives these for
+    /// a moment after each reload, also to those whom nothing concerns that changed.
+    #[must_use]
+    pub fn patient(self, pause: Duration) -> Self {
+        Self { patience: Some(pause), ..self }
     }
 
     /// The cookies it would send to `url`, as one header value.
@@ -63,7 +77,14 @@ impl Browser {
         let url = parse(url)?;
         let (address, sni) = self.way(&url)?;
         let request = self.with_cookies(&url, request);
-        let response = request.exchange(address, sni.as_deref()).await?;
+        let mut response = request.exchange(address, sni.as_deref()).await?;
+        for pause in self.patience.into_iter().flat_map(|pause| [pause; RETRIES]) {
+            if !matches!(response.status, 500 | 503) {
+                break;
+            }
+            sleep(pause).await;
+            response = request.exchange(address, sni.as_deref()).await?;
+        }
         self.keep(&url, &response);
         Ok(response)
     }
