@@ -220,6 +220,7 @@ impl IngressFacts {
                 hosts.push(host);
             }
         }
+        let middlewares = own_middlewares(&ingress.metadata, &key);
         let swallowing = paths(ingress).filter(|(_, path, _)| swallows_outpost_path(path));
         Ok(Self {
             identity: Identity::of(&ingress.metadata),
@@ -230,8 +231,8 @@ impl IngressFacts {
             outpost_paths: outpost_paths(ingress),
             swallowing_paths: swallowing.map(|(rule, path, _)| (host_of(rule), path.to_owned())).collect(),
             headers: annotation(&ingress.metadata, PROXY_SET_HEADERS).map(Into::into),
-            middlewares: own_middlewares(&ingress.metadata, &key),
-            role: role(ingress, &key, keys),
+            role: role(ingress, &key, keys, &middlewares),
+            middlewares,
             key,
         })
     }
@@ -276,7 +277,7 @@ impl IngressFacts {
     }
 }
 
-fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Role {
+fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys, middlewares: &[Box<str>]) -> Role {
     if let Some(companion) = outpost_ingress(ingress, key, keys) {
         return Role::OutpostIngress(Box::new(companion));
     }
@@ -290,7 +291,7 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Role {
         keys.extend(managed_annotations(entry));
     }
     let opt_in = annotation(&ingress.metadata, &keys.opt_in);
-    if owned.is_empty() && opt_in.is_none() && own_middlewares(&ingress.metadata, key).is_empty() {
+    if owned.is_empty() && opt_in.is_none() && middlewares.is_empty() {
         return Role::Bystander;
     }
     let spec = ingress.spec.as_ref();

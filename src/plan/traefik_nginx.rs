@@ -12,7 +12,6 @@ use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH};
 use crate::facts::{AppFacts, IngressFacts};
 use std::collections::BTreeMap;
 
-const REWRITE_TARGET: &str = "nginx.ingress.kubernetes.io/rewrite-target";
 const SERVER_ALIAS: &str = "nginx.ingress.kubernetes.io/server-alias";
 const UPSTREAM_VHOST: &str = "nginx.ingress.kubernetes.io/upstream-vhost";
 
@@ -61,8 +60,8 @@ impl DataPlane for TraefikNginx {
 
     fn warnings(&self, _ingress: &IngressFacts, app: &AppFacts, _request: &Request) -> Vec<Warning> {
         let mut warnings = nginx::redirect_warnings(app);
-        if app.annotation(REWRITE_TARGET).is_some() {
-            warnings.push(Warning::RewrittenDeepLink { key: REWRITE_TARGET.to_owned() });
+        if app.annotation(nginx::REWRITE_TARGET).is_some() {
+            warnings.push(Warning::RewrittenDeepLink { key: nginx::REWRITE_TARGET.to_owned() });
         }
         if app.annotation(SERVER_ALIAS).is_some() {
             warnings.push(Warning::ServerAlias { key: SERVER_ALIAS.to_owned() });
