@@ -94,7 +94,7 @@ async fn without_its_outpost_an_app_is_closed(lane: Lane) -> Result<()> {
     user.log_in(&app.url("/"), &guarded.outpost, &User::new("alice", &[])).await?;
     app.echo.clear();
     guarded.outpost.stop().await;
-    for _ in 0..2 {
+    for _ in 0..5 {
         for browser in [&mut user, &mut site.stranger()] {
             let response = browser.get(&app.url("/")).await?;
             ensure!(response.status >= 500, "{} without an outpost", response.status);

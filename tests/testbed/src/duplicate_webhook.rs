@@ -6,13 +6,13 @@
 //! cache of its own, so it never lags behind.
 
 use crate::control_plane::ControlPlane;
+use crate::webhook_registration::register;
 use anyhow::{Context, Result};
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::networking::v1::Ingress;
-use kube::api::{ListParams, PostParams};
+use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -41,9 +41,8 @@ impl DuplicateWebhook {
             }
         });
         let webhook = Self(server);
-        let authority = std::fs::read_to_string(plane.dir().join("authority.crt"))?;
-        let registrations: Api<ValidatingWebhookConfiguration> = Api::all(plane.client()?);
-        registrations.create(&PostParams::default(), &registration(&url, &authority)?).await?;
+        let authority = std::fs::read(plane.dir().join("authority.crt"))?;
+        register(&plane.client()?, &url, &authority).await?;
         Ok(webhook)
     }
 }
@@ -52,24 +51,6 @@ impl Drop for DuplicateWebhook {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-fn registration(url: &str, authority: &str) -> Result<ValidatingWebhookConfiguration> {
-    use k8s_openapi::ByteString;
-    Ok(serde_json::from_value(json!({
-        "metadata": { "name": "ingress-nginx-admission" },
-        "webhooks": [{
-            "name": "validate.nginx.ingress.kubernetes.io",
-            "admissionReviewVersions": ["v1"],
-            "sideEffects": "None",
-            "failurePolicy": "Fail",
-            "clientConfig": { "url": url, "caBundle": ByteString(authority.as_bytes().to_vec()) },
-            "rules": [{
-                "apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"], "resources": ["ingresses"],
-                "operations": ["CREATE", "UPDATE"],
-            }],
-        }],
-    }))?)
 }
 
 async fn review(State(client): State<Client>, Json(review): Json<Value>) -> Json<Value> {

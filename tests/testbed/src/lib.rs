@@ -76,4 +76,5 @@ pub mod skip;
 mod tls;
 pub mod traefik;
 pub mod wait;
+mod webhook_registration;
 pub mod writes;

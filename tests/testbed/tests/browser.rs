@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use ingress_sso_testbed::{
     browser::{Browser, Upgrade},
@@ -153,4 +154,30 @@ async fn redirects_without_end_are_an_error() {
     });
     let error = Browser::new(HERE).follow(&format!("http://a.test:{port}/")).await.unwrap_err().to_string();
     assert!(error.starts_with("more than 10 redirects") && error.lines().count() == 12, "{error}");
+}
+
+/// Answers with 503 as often as `failures` says, then with 200.
+async fn just_reloaded(failures: usize) -> String {
+    let listener = TcpListener::bind((HERE, 0)).await.unwrap();
+    let url = format!("http://app.example.test:{}/", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        for answered in 0.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            _ = stream.read(&mut request).await.unwrap();
+            let status = if answered < failures { 503 } else { 200 };
+            let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn only_a_patient_browser_asks_again_and_not_for_ever() {
+    let pause = Duration::from_millis(1);
+    assert_eq!(Browser::new(HERE).get(&just_reloaded(1).await).await.unwrap().status, 503);
+    let patient = || Browser::new(HERE).patient(pause);
+    assert_eq!(patient().get(&just_reloaded(5).await).await.unwrap().status, 200);
+    assert_eq!(patient().get(&just_reloaded(6).await).await.unwrap().status, 503);
 }

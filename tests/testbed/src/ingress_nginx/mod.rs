@@ -32,6 +32,7 @@ use crate::{
     network,
     process::Process,
     wait::eventually,
+    webhook_registration,
 };
 
 /// How long workers of before a reload may go on serving beside those of after it: nginx starts the new ones 100 ms before it
@@ -106,7 +107,7 @@ impl IngressNginx {
         let authority =
             fs::read(plane.dir().join("authority.crt")).context("read the authority's certificate")?;
         let url = format!("https://127.0.0.1:{WEBHOOK_PORT}/networking/v1/ingresses");
-        objects::register(&started.client, &url, &authority).await?;
+        webhook_registration::register(&started.client, &url, &authority).await?;
         Ok(started)
     }
 

@@ -3,13 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use k8s_openapi::{
-    ByteString,
-    api::{
-        admissionregistration::v1::ValidatingWebhookConfiguration,
-        core::v1::{ConfigMap, Namespace, Pod},
-        networking::v1::IngressClass,
-    },
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Namespace, Pod},
+    networking::v1::IngressClass,
 };
 use kube::{Api, Client};
 use serde_json::json;
@@ -80,24 +76,4 @@ pub(super) async fn configure(client: &Client, config: &BTreeMap<String, String>
     config_map.metadata.namespace = Some(NAMESPACE.to_owned());
     config_map.metadata.name = Some(CONFIG_MAP.to_owned());
     apply(&Api::namespaced(client.clone(), NAMESPACE), &config_map).await
-}
-
-/// Has the API server ask the webhook at `url` about every Ingress that is created or changed.
-pub(super) async fn register(client: &Client, url: &str, authority: &[u8]) -> Result<()> {
-    let registration: ValidatingWebhookConfiguration = serde_json::from_value(json!({
-        "metadata": { "name": "ingress-nginx-admission" },
-        "webhooks": [{
-            "name": "validate.nginx.ingress.kubernetes.io",
-            "admissionReviewVersions": ["v1"],
-            "sideEffects": "None",
-            "failurePolicy": "Fail",
-            "matchPolicy": "Equivalent",
-            "clientConfig": { "url": url, "caBundle": ByteString(authority.to_vec()) },
-            "rules": [{
-                "apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"], "resources": ["ingresses"],
-                "operations": ["CREATE", "UPDATE"],
-            }],
-        }],
-    }))?;
-    apply(&Api::all(client.clone()), &registration).await
 }
