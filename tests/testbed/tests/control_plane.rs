@@ -12,7 +12,7 @@ use ingress_sso_testbed::{
 };
 use k8s_openapi::{
     api::{
-        core::v1::{ConfigMap, Namespace, ServiceAccount},
+        core::v1::{ConfigMap, LimitRange, Namespace, ServiceAccount},
         networking::v1::Ingress,
         rbac::v1::{ClusterRole, PolicyRule, RoleBinding, RoleRef, Subject},
     },
@@ -144,11 +144,12 @@ async fn a_wrong_token_is_refused() -> Result<()> {
 
 #[tokio::test]
 async fn writes_are_counted() -> Result<()> {
-    let (_, client) = own_namespace("counted").await?;
-    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), "counted");
-    // Of a resource that no other test writes, as the control plane is shared.
+    // Of its own: where another test deletes a namespace, the server counts a deletion of every resource.
+    let plane = ControlPlane::start().await?;
+    let client = plane.client()?;
+    let config_maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
     let resources = ["endpoints", "limitranges"];
-    let limits: Api<k8s_openapi::api::core::v1::LimitRange> = Api::namespaced(client.clone(), "counted");
+    let limits: Api<LimitRange> = Api::default_namespaced(client.clone());
     let quiet = Duration::from_millis(200);
     let before = Writes::settled(&client, &resources, quiet).await?;
 
