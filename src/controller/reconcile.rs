@@ -272,12 +272,12 @@ impl Told {
         let ingress = view.ingress?;
         // Nobody was told what somebody copied from another app.
         let annotation = |key: &str| {
-            let app = ingress.app().filter(|app| app.owned.contains(key))?;
+            let app = ingress.app().filter(|app| app.has_applied(key))?;
             app.annotation(key).map(str::to_owned)
         };
         Some(Self {
             app: ingress.key.clone(),
-            uid: ingress.identity.uid.clone(),
+            uid: ingress.identity.uid(),
             state: annotation(&keys.status),
             message: annotation(&keys.message),
         })

@@ -83,8 +83,8 @@ impl Writer {
             Change::Annotate(annotate) => self.annotate(annotate).await,
             Change::Edit(edit) => {
                 let metadata = json!({
-                    "uid": edit.identity.uid,
-                    "resourceVersion": edit.identity.resource_version,
+                    "uid": edit.identity.uid(),
+                    "resourceVersion": edit.identity.resource_version(),
                     "annotations": edit.annotations,
                 });
                 self.merge::<Ingress>(Kind::Ingress, &edit.app, &json!({ "metadata": metadata })).await
@@ -199,8 +199,8 @@ impl Writer {
         identity: &Identity,
     ) -> Result<(), WriteError> {
         let params = DeleteParams::default().preconditions(Preconditions {
-            uid: Some(identity.uid.clone()),
-            resource_version: Some(identity.resource_version.clone()),
+            uid: Some(identity.uid()),
+            resource_version: Some(identity.resource_version()),
         });
         let what = format!("cannot delete {kind} {key}");
         match self.call(&what, self.api::<K>(key).delete(&key.name, &params)).await {

@@ -1,14 +1,16 @@
 //! What is remembered of an Ingress.
 
-use super::{Host, Identity, ObjectKey, is_dns_label, is_dns_subdomain, is_ours};
+use super::{Host, Identity, Names, ObjectKey, is_dns_label, is_dns_subdomain, is_ours};
 use crate::contract::{
     Keys, LEGACY_CLASS, MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES, outpost_ingress_name, own_middleware_in,
 };
 use k8s_openapi::api::networking::v1::{Ingress, IngressRule, IngressServiceBackend};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use litemap::LiteMap;
 use regex::RegexBuilder;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Annotation by which an ingress-nginx Ingress names its `ConfigMap` of request headers.
@@ -25,14 +27,19 @@ pub enum ClassRef {
     #[default]
     None,
     /// `spec.ingressClassName`.
-    Spec(String),
+    Spec(Arc<str>),
     /// The annotation `kubernetes.io/ingress.class`.
-    Annotation(String),
+    Annotation(Arc<str>),
 }
 
 impl ClassRef {
     /// The class's name, however it is given.
     pub fn name(&self) -> Option<&str> {
+        self.shared_name().map(AsRef::as_ref)
+    }
+
+    /// The same, to be kept.
+    pub fn shared_name(&self) -> Option<&Arc<str>> {
         match self {
             Self::None => None,
             Self::Spec(name) | Self::Annotation(name) => Some(name),
@@ -40,10 +47,14 @@ impl ClassRef {
     }
 
     fn of(ingress: &Ingress) -> Self {
-        let spec = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.clone());
-        let annotation = annotation(&ingress.metadata, LEGACY_CLASS).map(str::to_owned);
+        let spec = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
+        let annotation = annotation(&ingress.metadata, LEGACY_CLASS);
         // ingress-nginx and Traefik both let the field win over the annotation.
-        spec.map(Self::Spec).or(annotation.map(Self::Annotation)).unwrap_or_default()
+        match (spec, annotation) {
+            (Some(name), _) => Self::Spec(name.into()),
+            (None, Some(name)) => Self::Annotation(name.into()),
+            (None, None) => Self::None,
+        }
     }
 }
 
@@ -67,12 +78,15 @@ pub struct IngressFacts {
     /// Regex paths that would win over the outpost path in ingress-nginx, with the host of their rule.
     pub swallowing_paths: Box<[(Option<Host>, String)]>,
     /// The `ConfigMap` of request headers that it names, as `namespace/name`.
-    pub headers: Option<Box<str>>,
+    pub headers: Option<Arc<str>>,
     /// Names of the Middlewares of this namespace that it names and that only this controller makes.
-    pub middlewares: Box<[Box<str>]>,
+    pub middlewares: Box<[Arc<str>]>,
     /// What it is to this controller.
     pub role: Role,
 }
+
+/// Annotations by their keys. In a flat map: a tree has room for eleven entries at least, and most Ingresses have fewer.
+pub type Annotations = LiteMap<Arc<str>, Arc<str>>;
 
 /// What an Ingress is to this controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,9 +105,9 @@ pub struct OutpostPath {
     /// Host of the rule; `None` is the rule for all hosts.
     pub host: Option<Host>,
     /// The path as written.
-    pub path: String,
+    pub path: Arc<str>,
     /// Service it leads to, in the Ingress's own namespace; `None` for a resource backend.
-    pub service: Option<String>,
+    pub service: Option<Arc<str>>,
     /// Port number on that Service; `None` where the rule names the port instead.
     pub port: Option<i32>,
 }
@@ -122,14 +136,14 @@ pub struct AppFacts {
     /// Value of the opt-in annotation.
     pub opt_in: OptIn,
     /// Every annotation that a plan may look at.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
     /// Keys of annotations that this controller applied and nobody has changed since.
-    pub owned: BTreeSet<String>,
+    pub owned: Box<[Arc<str>]>,
     /// Those of them that somebody else set to the same value.
-    pub shared: BTreeSet<String>,
+    pub shared: Box<[Arc<str>]>,
     /// Keys of annotations that this controller edited in place, because they hold what others wrote too, and that nobody
     /// has written since.
-    pub edited: BTreeSet<String>,
+    pub edited: Box<[Arc<str>]>,
     /// Hosts of rules that are no DNS names. Only files have such; the API server does not.
     pub invalid_hosts: Vec<String>,
     /// Whether some rule has no host, and so holds for all hosts.
@@ -141,18 +155,33 @@ pub struct AppFacts {
 impl AppFacts {
     /// Value of the annotation `key`.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.annotations.get(key).map(String::as_str)
+        self.annotations.get(key).map(AsRef::as_ref)
     }
 
     /// Value of the annotation `key`, unless this controller alone put it there.
     pub fn foreign_annotation(&self, key: &str) -> Option<&str> {
-        self.annotation(key).filter(|_| !self.owned.contains(key) || self.shared.contains(key))
+        self.annotation(key).filter(|_| !self.has_applied(key) || contains(&self.shared, key))
+    }
+
+    /// Whether this controller applied the annotation `key`, and nobody has changed it since.
+    pub fn has_applied(&self, key: &str) -> bool {
+        contains(&self.owned, key)
+    }
+
+    /// Whether this controller edited the annotation `key` in place, and nobody has written it since.
+    pub fn has_edited(&self, key: &str) -> bool {
+        contains(&self.edited, key)
+    }
+
+    /// Keys of annotations that this controller applied and nobody else did.
+    pub fn owned_alone(&self) -> impl Iterator<Item = &str> {
+        self.owned.iter().map(AsRef::as_ref).filter(|key| !contains(&self.shared, key))
     }
 
     /// Annotations that this controller applied, with their values.
     pub fn owned_annotations(&self) -> BTreeMap<String, String> {
-        let owned = |(key, _): &(&String, &String)| self.owned.contains(*key);
-        self.annotations.iter().filter(owned).map(|(key, value)| (key.clone(), value.clone())).collect()
+        let owned = self.annotations.iter().filter(|(key, _)| self.has_applied(key));
+        owned.map(|(key, value)| (key.to_string(), value.to_string())).collect()
     }
 }
 
@@ -160,11 +189,11 @@ impl AppFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutpostIngressFacts {
     /// Name of the app's Ingress.
-    pub app: String,
+    pub app: Arc<str>,
     /// Value of the label that names the outpost.
-    pub outpost: Option<String>,
+    pub outpost: Option<Arc<str>>,
     /// Annotations that belong to us: those of an ingress controller, of external-dns and of our own prefix.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
     /// The owner that garbage collection follows.
     pub owner: Option<Owner>,
     /// Anything beyond [`IngressFacts::outpost_paths`] in its spec: other paths, TLS, a default backend.
@@ -175,9 +204,9 @@ pub struct OutpostIngressFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// Name of the owner, an Ingress of the same namespace.
-    pub name: String,
+    pub name: Arc<str>,
     /// uid of the owner.
-    pub uid: String,
+    pub uid: Box<str>,
 }
 
 /// Why something that should be an Ingress cannot be read as one.
@@ -237,6 +266,31 @@ impl IngressFacts {
         })
     }
 
+    /// Has the texts that other Ingresses have, too, in common with them.
+    pub fn share(&mut self, names: &mut Names) {
+        let mut share = |text: &mut Arc<str>| names.share(text);
+        share(&mut self.key.namespace);
+        if let ClassRef::Spec(name) | ClassRef::Annotation(name) = &mut self.class {
+            share(name);
+        }
+        for path in &mut self.outpost_paths {
+            share(&mut path.path);
+            path.service.iter_mut().for_each(&mut share);
+        }
+        self.headers.iter_mut().chain(&mut self.middlewares).for_each(&mut share);
+        match &mut self.role {
+            Role::Bystander => {}
+            Role::App(app) => {
+                share_annotations(&mut app.annotations, &mut share);
+                app.owned.iter_mut().chain(&mut app.shared).chain(&mut app.edited).for_each(share);
+            }
+            Role::OutpostIngress(route) => {
+                share_annotations(&mut route.annotations, &mut share);
+                route.outpost.iter_mut().for_each(share);
+            }
+        }
+    }
+
     /// The app in this Ingress, if it is one.
     pub fn app(&self) -> Option<&AppFacts> {
         match &self.role {
@@ -277,7 +331,7 @@ impl IngressFacts {
     }
 }
 
-fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys, middlewares: &[Box<str>]) -> Role {
+fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys, middlewares: &[Arc<str>]) -> Role {
     if let Some(companion) = outpost_ingress(ingress, key, keys) {
         return Role::OutpostIngress(Box::new(companion));
     }
@@ -310,9 +364,9 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys, middlewares: &[Box<str>
         invalid_hosts: named_hosts().filter(|host| Host::parse(host).is_none()).map(str::to_owned).collect(),
         has_hostless_rule: rules(ingress).any(|rule| rule.host.as_deref().is_none_or(str::is_empty)),
         has_default_backend: spec.is_some_and(|spec| spec.default_backend.is_some()),
-        shared: owned.iter().filter(|key| others.contains(*key)).map(|key| (*key).to_owned()).collect(),
-        edited: edited.difference(&others).map(|key| (*key).to_owned()).collect(),
-        owned: owned.into_iter().map(str::to_owned).collect(),
+        shared: owned.intersection(&others).copied().map(Into::into).collect(),
+        edited: edited.difference(&others).copied().map(Into::into).collect(),
+        owned: owned.into_iter().map(Into::into).collect(),
     }))
 }
 
@@ -336,15 +390,24 @@ fn outpost_ingress(ingress: &Ingress, key: &ObjectKey, keys: &Keys) -> Option<Ou
             || RELEVANT.iter().any(|start| key.starts_with(start))
     };
     Some(OutpostIngressFacts {
-        app: app.to_owned(),
-        outpost: super::label(metadata, &keys.outpost).map(str::to_owned),
+        app: app.into(),
+        outpost: super::label(metadata, &keys.outpost).map(Into::into),
         annotations: annotations(metadata, is_controlled),
-        owner: owner.map(|owner| Owner { name: owner.name.clone(), uid: owner.uid.clone() }),
+        owner: owner.map(|owner| Owner { name: owner.name.as_str().into(), uid: owner.uid.as_str().into() }),
         has_more: has_other_path
             || spec.is_some_and(|spec| {
                 spec.default_backend.is_some() || spec.tls.as_ref().is_some_and(|tls| !tls.is_empty())
             }),
     })
+}
+
+fn share_annotations(annotations: &mut Annotations, share: &mut impl FnMut(&mut Arc<str>)) {
+    let mut shared: Vec<_> = std::mem::take(annotations).into_tuple_vec();
+    for (key, value) in &mut shared {
+        share(key);
+        share(value);
+    }
+    *annotations = shared.into_iter().collect();
 }
 
 /// Keys of the annotations that one field manager owns.
@@ -359,7 +422,7 @@ fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
 }
 
 /// Names of the Middlewares of ours in the list of the Ingress `ingress`.
-fn own_middlewares(metadata: &ObjectMeta, ingress: &ObjectKey) -> Box<[Box<str>]> {
+fn own_middlewares(metadata: &ObjectMeta, ingress: &ObjectKey) -> Box<[Arc<str>]> {
     let list = annotation(metadata, ROUTER_MIDDLEWARES).unwrap_or_default();
     list.split(',')
         .filter_map(|entry| own_middleware_in(&ingress.namespace, entry.trim()))
@@ -367,9 +430,14 @@ fn own_middlewares(metadata: &ObjectMeta, ingress: &ObjectKey) -> Box<[Box<str>]
         .collect()
 }
 
-fn annotations(metadata: &ObjectMeta, keep: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
-    let all = metadata.annotations.iter().flatten();
-    all.filter(|(key, _)| keep(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+fn annotations(metadata: &ObjectMeta, keep: impl Fn(&str) -> bool) -> Annotations {
+    let kept: Vec<_> = metadata.annotations.iter().flatten().filter(|(key, _)| keep(key)).collect();
+    // From a vector, whose length is known: the map then has no room to spare.
+    kept.into_iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
+}
+
+fn contains(texts: &[Arc<str>], wanted: &str) -> bool {
+    texts.iter().any(|text| **text == *wanted)
 }
 
 fn rules(ingress: &Ingress) -> impl Iterator<Item = &IngressRule> {
@@ -393,8 +461,8 @@ fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
     found
         .map(|(rule, path, service)| OutpostPath {
             host: host_of(rule),
-            path: path.to_owned(),
-            service: service.map(|service| service.name.clone()),
+            path: path.into(),
+            service: service.map(|service| service.name.as_str().into()),
             port: service.and_then(|service| service.port.as_ref()?.number),
         })
         .collect()

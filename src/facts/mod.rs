@@ -3,18 +3,23 @@
 
 mod config_map;
 mod host;
+mod identity;
 mod ingress;
 mod ingress_class;
 mod middleware;
+mod names;
 mod service;
 
 pub use config_map::ConfigMapFacts;
 pub use host::{Host, is_dns_label, is_dns_subdomain};
+pub use identity::Identity;
 pub use ingress::{
-    AppFacts, ClassRef, IngressFacts, NoIngress, OptIn, OutpostIngressFacts, OutpostPath, Owner, Role,
+    Annotations, AppFacts, ClassRef, IngressFacts, NoIngress, OptIn, OutpostIngressFacts, OutpostPath, Owner,
+    Role,
 };
 pub use ingress_class::IngressClassFacts;
 pub use middleware::{MiddlewareFacts, OwnMiddlewareFacts};
+pub use names::Names;
 pub use service::{DiscoveredOutpost, NotAnOutpost, ServiceFacts};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -51,42 +56,6 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// Which life of an object was seen, and in which version: what a later write is conditioned on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// `metadata.uid`; empty for an object that was read from a file.
-    pub uid: String,
-    /// `metadata.resourceVersion`; empty for an object that was read from a file.
-    pub resource_version: String,
-}
-
-impl Identity {
-    /// The identity in this metadata.
-    pub fn of(metadata: &ObjectMeta) -> Self {
-        Self {
-            uid: metadata.uid.clone().unwrap_or_default(),
-            resource_version: metadata.resource_version.clone().unwrap_or_default(),
-        }
-    }
-
-    /// Whether `self` shows the same object as `known` in the same or an earlier version, so that learning it
-    /// would be going back in time.
-    ///
-    /// Resource versions of one resource are integers that grow, by the API's own contract since Kubernetes
-    /// 1.35 and in practice since 1.0; one that is not an integer never counts as old.
-    pub fn is_no_newer_than(&self, known: &Self) -> bool {
-        match (self.version(), known.version()) {
-            (Some(new), Some(old)) => self.uid == known.uid && new <= old,
-            _ => false,
-        }
-    }
-
-    /// The resource version as a number, where it is one.
-    pub fn version(&self) -> Option<u64> {
-        self.resource_version.parse().ok()
-    }
-}
-
 /// Facts of one kind of object, as the index stores them.
 pub trait Facts {
     /// Namespace and name of the object.
@@ -115,6 +84,20 @@ macro_rules! facts {
             }
         }
     )*};
+}
+
+impl<T: Facts> Facts for Box<T> {
+    fn key(&self) -> &ObjectKey {
+        (**self).key()
+    }
+
+    fn identity(&self) -> &Identity {
+        (**self).identity()
+    }
+
+    fn identity_mut(&mut self) -> &mut Identity {
+        (**self).identity_mut()
+    }
 }
 
 facts!(ConfigMapFacts, DiscoveredOutpost, IngressClassFacts, IngressFacts, MiddlewareFacts, ServiceFacts);

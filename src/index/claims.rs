@@ -5,14 +5,15 @@
 //! protected already is not put out by a newcomer, whatever its age. Which *app* provides the route, of those that agree
 //! on the outpost, is decided by age alone, so that it does not depend on history.
 
-use super::key_set::KeySet;
+use super::small_set::SmallSet;
 use crate::facts::{Host, ObjectKey};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 /// A host as one class serves it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Place {
-    pub(super) class: Option<String>,
+    pub(super) class: Option<Arc<str>>,
     pub(super) host: Host,
 }
 
@@ -33,8 +34,8 @@ pub(super) struct Claim {
     pub(super) standing: Standing,
     /// When the app's Ingress was made, in seconds since 1970.
     pub(super) created: i64,
-    pub(super) outpost: String,
-    pub(super) places: Vec<Place>,
+    pub(super) outpost: Arc<str>,
+    pub(super) places: Arc<[Place]>,
 }
 
 /// Position of a claim in an order: whether it comes in the second half, then age, then name.
@@ -50,28 +51,26 @@ impl Claim {
     }
 }
 
-/// All that is known at one place.
+/// All that concerns apps at one place.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     /// Claims in the order that decides about the outpost.
-    for_outpost: BTreeSet<Rank>,
+    for_outpost: SmallSet<Rank>,
     /// Claims in the order that decides about the route.
-    for_route: BTreeSet<Rank>,
+    for_route: SmallSet<Rank>,
     /// Apps that ask for protection here, whether or not they may claim it.
-    pub(super) seekers: KeySet,
+    pub(super) seekers: SmallSet<ObjectKey>,
     /// Ingresses with a rule at or below the outpost path.
-    pub(super) routes: KeySet,
-    /// Ingresses that serve the host and do not ask for protection.
-    pub(super) bystanders: KeySet,
+    pub(super) routes: SmallSet<ObjectKey>,
     /// Ingresses with a regex path that would take the outpost path.
-    pub(super) swallowers: KeySet,
-    /// Grows with each change of the last three sets, and of the routes in them.
+    pub(super) swallowers: SmallSet<ObjectKey>,
+    /// Grows with each change of the last two sets, of the routes in them, and of the bystanders at the place.
     revision: u64,
 }
 
 impl Entry {
     fn is_empty(&self) -> bool {
-        let sets = [&self.seekers, &self.routes, &self.bystanders, &self.swallowers];
+        let sets = [&self.seekers, &self.routes, &self.swallowers];
         self.for_outpost.is_empty() && sets.iter().all(|set| set.is_empty())
     }
 }
@@ -80,7 +79,7 @@ impl Entry {
 #[derive(Debug, PartialEq, Eq)]
 struct State {
     winner: Option<ObjectKey>,
-    front: Option<(Rank, String)>,
+    front: Option<(Rank, Arc<str>)>,
     revision: u64,
 }
 
@@ -89,10 +88,13 @@ struct State {
 pub(super) struct Claims {
     /// Boxed, since a table has up to twice the room that it needs.
     places: HashMap<Place, Box<Entry>>,
+    /// Ingresses that serve the host of a place and do not ask for protection: most of a cluster, at places where often
+    /// no app is.
+    bystanders: HashMap<Place, SmallSet<ObjectKey>>,
     of_apps: HashMap<ObjectKey, Claim>,
     /// Claims that do not count, because one with another outpost comes first, and where that is.
     kept_out: HashMap<ObjectKey, Place>,
-    seeking: HashMap<ObjectKey, Vec<Place>>,
+    seeking: HashMap<ObjectKey, Arc<[Place]>>,
 }
 
 /// Collects what a change touches: create it before the change, finish it after.
@@ -113,7 +115,17 @@ impl Claims {
 
     /// Where `app` asks for protection.
     pub(super) fn sought_by(&self, app: &ObjectKey) -> &[Place] {
-        self.seeking.get(app).map(Vec::as_slice).unwrap_or_default()
+        self.seeking.get(app).map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    /// The same, to be kept.
+    pub(super) fn places_of(&self, app: &ObjectKey) -> Arc<[Place]> {
+        self.seeking.get(app).cloned().unwrap_or_default()
+    }
+
+    /// Ingresses that serve the host of `place` and do not ask for protection.
+    pub(super) fn bystanders(&self, place: &Place) -> impl Iterator<Item = &ObjectKey> {
+        self.bystanders.get(place).into_iter().flatten()
     }
 
     /// The app that has to provide the route at `place`.
@@ -134,7 +146,7 @@ impl Claims {
     pub(super) fn other_outpost(&self, app: &ObjectKey, outpost: &str) -> Option<(&Place, &ObjectKey, &str)> {
         self.sought_by(app).iter().find_map(|place| {
             let holder = self.winner(place).filter(|holder| *holder != app)?;
-            let theirs = self.of_apps.get(holder)?.outpost.as_str();
+            let theirs = &*self.of_apps.get(holder)?.outpost;
             (theirs != outpost).then_some((place, holder, theirs))
         })
     }
@@ -148,18 +160,41 @@ impl Claims {
         self.tidy(place);
     }
 
+    /// Enters `ingress` as a bystander at `place`, or takes it out again, noting in `scope` how it was before.
+    pub(super) fn set_bystander(
+        &mut self,
+        scope: &mut Scope,
+        place: &Place,
+        ingress: &ObjectKey,
+        is_there: bool,
+    ) {
+        self.note(scope, place);
+        if let Some(entry) = self.places.get_mut(place) {
+            entry.revision += 1;
+        }
+        if is_there {
+            self.bystanders.entry(place.clone()).or_default().insert(ingress.clone());
+        } else if let Some(bystanders) = self.bystanders.get_mut(place) {
+            bystanders.remove(ingress);
+            if bystanders.is_empty() {
+                self.bystanders.remove(place);
+            }
+        }
+    }
+
     /// Says where `app` asks for protection.
-    pub(super) fn seek(&mut self, app: &ObjectKey, places: Vec<Place>) {
-        if self.sought_by(app) == places {
+    pub(super) fn seek(&mut self, app: &ObjectKey, places: Arc<[Place]>) {
+        if *self.sought_by(app) == *places {
             return;
         }
-        for place in self.seeking.remove(app).unwrap_or_default() {
-            if let Some(entry) = self.places.get_mut(&place) {
+        for place in self.places_of(app).iter() {
+            if let Some(entry) = self.places.get_mut(place) {
                 entry.seekers.remove(app);
             }
-            self.tidy(&place);
+            self.tidy(place);
         }
-        for place in &places {
+        self.seeking.remove(app);
+        for place in places.iter() {
             self.places.entry(place.clone()).or_default().seekers.insert(app.clone());
         }
         if !places.is_empty() {
@@ -181,11 +216,11 @@ impl Claims {
         for place in &places {
             self.note(scope, place);
         }
-        let fronts: Vec<Option<(Rank, String)>> = places.iter().map(|place| self.front(place)).collect();
+        let fronts: Vec<Option<(Rank, Arc<str>)>> = places.iter().map(|place| self.front(place)).collect();
         self.of_apps.remove(app);
         self.kept_out.remove(app);
         if let Some(old) = old {
-            for place in &old.places {
+            for place in old.places.iter() {
                 if let Some(entry) = self.places.get_mut(place) {
                     entry.for_outpost.remove(&old.rank_for_outpost(app));
                     entry.for_route.remove(&old.rank_for_route(app));
@@ -194,7 +229,7 @@ impl Claims {
         }
         let mut unsettled = BTreeSet::new();
         if let Some(claim) = claim {
-            for place in &claim.places {
+            for place in claim.places.iter() {
                 let entry = self.places.entry(place.clone()).or_default();
                 entry.for_outpost.insert(claim.rank_for_outpost(app));
                 entry.for_route.insert(claim.rank_for_route(app));
@@ -241,15 +276,11 @@ impl Claims {
             if self.kept_out.get(app) == reason.as_ref() {
                 continue;
             }
-            let places = claim.places.clone();
-            for place in &places {
+            let places = Arc::clone(&claim.places);
+            for place in places.iter() {
                 self.note(scope, place);
-                let later = self
-                    .places
-                    .get(place)
-                    .into_iter()
-                    .flat_map(|entry| entry.for_outpost.range(rank.clone()..));
-                unsettled.extend(later.filter(|other| **other != rank).cloned());
+                let entry = self.places.get(place);
+                unsettled.extend(entry.into_iter().flat_map(|entry| entry.for_outpost.after(&rank)).cloned());
             }
             scope.apps.insert(app.clone());
             match reason {
@@ -261,14 +292,13 @@ impl Claims {
 
     /// The first claim at `place` that counts, of those before `rank`.
     fn first(&self, place: &Place, rank: Option<&Rank>) -> Option<&ObjectKey> {
-        let ranks = self.places.get(place)?.for_outpost.iter();
-        let mut earlier =
-            ranks.take_while(|other| rank.is_none_or(|rank| *other < rank)).map(|(_, _, app)| app);
-        earlier.find(|app| !self.kept_out.contains_key(*app))
+        let ranks = &self.places.get(place)?.for_outpost;
+        let earlier = rank.map_or(ranks.as_slice(), |rank| ranks.before(rank));
+        earlier.iter().map(|(_, _, app)| app).find(|app| !self.kept_out.contains_key(*app))
     }
 
     /// What all other claims at `place` are held against: the position of the first that counts, and its outpost.
-    fn front(&self, place: &Place) -> Option<(Rank, String)> {
+    fn front(&self, place: &Place) -> Option<(Rank, Arc<str>)> {
         let app = self.first(place, None)?;
         let claim = self.of_apps.get(app)?;
         Some((claim.rank_for_outpost(app), claim.outpost.clone()))

@@ -4,8 +4,8 @@
 //! deliver what is already known.
 
 mod claims;
-mod key_set;
 mod shared;
+mod small_set;
 mod view;
 
 use crate::config::Settings;
@@ -14,14 +14,14 @@ use crate::contract::{
 };
 use crate::facts::{
     ConfigMapFacts, DiscoveredOutpost, Facts, Host, Identity, IngressClassFacts, IngressFacts,
-    MiddlewareFacts, ObjectKey, Role, ServiceFacts,
+    MiddlewareFacts, Names, ObjectKey, Role, ServiceFacts,
 };
 use crate::plan::Dialect;
 use crate::plan::changes::Kind;
 use crate::plan::request::{Known, MiddlewareKind, Request, Unresolved};
 use claims::{Claim, Claims, Place, Scope, Standing};
-use key_set::KeySet;
 use shared::Away;
+use small_set::SmallSet;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -77,7 +77,9 @@ impl Source {
 #[derive(Debug, Default)]
 pub struct Index {
     settings: Arc<Settings>,
-    ingresses: BTreeMap<ObjectKey, IngressFacts>,
+    names: Names,
+    /// Boxed, since the nodes of a tree are half empty.
+    ingresses: BTreeMap<ObjectKey, Box<IngressFacts>>,
     services: BTreeMap<ObjectKey, ServiceFacts>,
     headers: BTreeMap<ObjectKey, ConfigMapFacts>,
     middlewares: BTreeMap<ObjectKey, MiddlewareFacts>,
@@ -147,7 +149,7 @@ impl Index {
 
     /// Everything that may need a change: all apps, all that was ever made for one, and what should be there and is not.
     pub fn all_keys(&self) -> Vec<Key> {
-        let apps = self.ingresses.values().filter_map(reconciled_app).map(Key::App);
+        let apps = self.ingresses.values().filter_map(|ingress| reconciled_app(ingress)).map(Key::App);
         let services = self.services.values().filter(|service| service.ours);
         let headers = self.headers.values().filter(|headers| headers.ours);
         let middlewares = self.middlewares.values().filter(|middleware| middleware.is_ours());
@@ -185,13 +187,14 @@ impl Index {
     }
 
     /// Takes in an Ingress as the API showed it.
-    pub fn observe_ingress(&mut self, facts: IngressFacts) -> Vec<Key> {
-        let key = facts.key.clone();
+    pub fn observe_ingress(&mut self, mut facts: IngressFacts) -> Vec<Key> {
         let missed = self.notice_missed_headers(&facts);
         // Most events of a busy Ingress are about its status, which no plan looks at.
-        if self.ingresses.get_mut(&key).is_some_and(|known| says_nothing_new(known, &facts)) {
+        if self.ingresses.get_mut(&facts.key).is_some_and(|known| says_nothing_new(&mut **known, &facts)) {
             return missed;
         }
+        facts.share(&mut self.names);
+        let key = facts.key.clone();
         let mut keys = self.replace_ingress(&key, Some(facts));
         keys.extend(missed);
         keys
@@ -315,7 +318,7 @@ impl Index {
         if let Some(new) = &new {
             self.link(&mut scope, new, true);
         }
-        let both = [old.as_ref(), new.as_ref()];
+        let both = [old.as_deref(), new.as_ref()];
         let mut apps: HashSet<ObjectKey> = both.into_iter().flatten().filter_map(reconciled_app).collect();
         apps.extend(self.app_that_needs_the_name(key));
         apps.extend(both.into_iter().flatten().flat_map(|ingress| self.apps_it_may_block(ingress)));
@@ -334,7 +337,7 @@ impl Index {
             keys.extend(services.map(|service| Key::Service(ObjectKey::new(key.namespace.clone(), service))));
         }
         if let Some(new) = new {
-            self.ingresses.insert(key.clone(), new);
+            self.ingresses.insert(key.clone(), Box::new(new));
         }
         keys.extend(self.resolve_all(scope, apps));
         keys
@@ -369,7 +372,7 @@ impl Index {
     /// Enters what `ingress` means for others at its places, or takes it out again.
     fn link(&mut self, scope: &mut Scope, ingress: &IngressFacts, is_there: bool) {
         let place = |host: &Host| place(ingress, host);
-        let set = |set: &mut KeySet| {
+        let set = |set: &mut SmallSet<ObjectKey>| {
             if is_there {
                 set.insert(ingress.key.clone());
             } else {
@@ -388,7 +391,7 @@ impl Index {
             let serves_more =
                 |host: &&Host| ingress.outpost_paths.iter().all(|path| path.host.as_ref() != Some(*host));
             for host in ingress.hosts.iter().filter(serves_more) {
-                self.claims.edit(scope, &place(host), |entry| set(&mut entry.bystanders));
+                self.claims.set_bystander(scope, &place(host), &ingress.key, is_there);
             }
         }
     }
@@ -403,7 +406,7 @@ impl Index {
             (Some(ingress), Some(Ok(request))) => {
                 request.hosts.iter().map(|host| place(ingress, host)).collect()
             }
-            _ => Vec::new(),
+            _ => Arc::default(),
         };
         self.claims.seek(app, places);
         let old = if let Some(request) = request {
@@ -445,10 +448,10 @@ impl Index {
         if let Ok(request) = request
             && !self.is_blocked(app, request)
         {
-            let outpost = request.outpost.name.clone();
+            let outpost = Arc::from(request.outpost.name.as_str());
             let is_new = present.as_ref() != Some(&outpost);
             let standing = if is_new { Standing::New } else { Standing::Protected };
-            return Some(Claim { standing, created, outpost, places: self.claims.sought_by(app).to_vec() });
+            return Some(Claim { standing, created, outpost, places: self.claims.places_of(app) });
         }
         let outpost = present?;
         let places = match self.own_route(app) {
@@ -463,21 +466,21 @@ impl Index {
 
     /// The outpost that guards `app` now: that of its own route, or of its Middleware where there are no routes. An app
     /// that had a claim without the route that goes with it would keep all others on the host waiting.
-    fn present_outpost(&self, app: &ObjectKey) -> Option<String> {
+    fn present_outpost(&self, app: &ObjectKey) -> Option<Arc<str>> {
         let of_route = self.own_route(app).and_then(|route| route.outpost_ingress()?.outpost.clone());
         let of_middleware = || {
             let ingress = self.ingresses.get(app)?;
             let dialect = self.dialect_of(&ObjectKey::new("", ingress.class.name()?))?;
             let name =
                 ingress.middlewares.first().filter(|_| !dialect.routes_outpost_path(&self.settings))?;
-            outpost_named_in(&app.namespace, name).map(str::to_owned)
+            outpost_named_in(&app.namespace, name).map(Into::into)
         };
         of_route.or_else(of_middleware)
     }
 
     /// Reads anew what those apps ask for whose Ingress passes `filter`.
     fn resolve_again(&mut self, filter: impl Fn(&IngressFacts) -> bool) -> Vec<Key> {
-        let is_meant = |app: &&ObjectKey| self.ingresses.get(*app).is_some_and(&filter);
+        let is_meant = |app: &&ObjectKey| self.ingresses.get(*app).is_some_and(|ingress| filter(ingress));
         let apps: Vec<ObjectKey> = self.requests.keys().filter(is_meant).cloned().collect();
         self.resolve_all(Scope::default(), apps)
     }
@@ -530,7 +533,8 @@ impl Index {
     /// Apps touched since `scope` was begun, and those that provide a route at a touched place.
     fn finish(&self, scope: Scope) -> Vec<ObjectKey> {
         let touched = self.claims.finish(scope);
-        let places = touched.iter().filter_map(|app| self.claims.claim(app)).flat_map(|claim| &claim.places);
+        let places =
+            touched.iter().filter_map(|app| self.claims.claim(app)).flat_map(|claim| claim.places.iter());
         let routes: HashSet<&ObjectKey> =
             places.filter_map(|place| self.claims.entry(place)).flat_map(|entry| &entry.routes).collect();
         let providers: Vec<ObjectKey> =
@@ -541,22 +545,20 @@ impl Index {
     /// The app for which the outpost Ingress `route` was made, if it is one of ours.
     pub fn app_of_route(&self, route: &ObjectKey) -> Option<ObjectKey> {
         let companion = self.ingresses.get(route)?.outpost_ingress()?;
-        Some(ObjectKey::new(route.namespace.clone(), companion.app.as_str()))
+        Some(ObjectKey::new(route.namespace.clone(), companion.app.clone()))
     }
 }
 
 /// Where `ingress` serves `host`.
 fn place(ingress: &IngressFacts, host: &Host) -> Place {
-    Place { class: ingress.class.name().map(str::to_owned), host: host.clone() }
+    Place { class: ingress.class.shared_name().cloned(), host: host.clone() }
 }
 
 /// The app that has to be looked at when `ingress` changes.
 fn reconciled_app(ingress: &IngressFacts) -> Option<ObjectKey> {
     match &ingress.role {
         Role::App(_) => Some(ingress.key.clone()),
-        Role::OutpostIngress(route) => {
-            Some(ObjectKey::new(ingress.key.namespace.clone(), route.app.as_str()))
-        }
+        Role::OutpostIngress(route) => Some(ObjectKey::new(ingress.key.namespace.clone(), route.app.clone())),
         Role::Bystander => None,
     }
 }
@@ -577,7 +579,7 @@ fn in_namespace<'a, T>(
 
 /// Whether `key` is known, in the life that is `gone` where that is given.
 fn is_meant<T: Facts>(map: &BTreeMap<ObjectKey, T>, key: &ObjectKey, gone: Option<&Identity>) -> bool {
-    map.get(key).is_some_and(|known| gone.is_none_or(|gone| known.identity().uid == gone.uid))
+    map.get(key).is_some_and(|known| gone.is_none_or(|gone| known.identity().is_same_life(gone)))
 }
 
 /// Stores `facts` unless they say nothing new. Whether they did.
@@ -594,7 +596,7 @@ fn says_nothing_new<T: Facts + PartialEq>(known: &mut T, new: &T) -> bool {
     if new.identity().is_no_newer_than(known.identity()) {
         return true;
     }
-    if known.identity().uid != new.identity().uid {
+    if !known.identity().is_same_life(new.identity()) {
         return false;
     }
     *known.identity_mut() = new.identity().clone();

@@ -14,7 +14,7 @@ const MAX_NEIGHBOURS: usize = 3;
 impl Index {
     /// What bears on `app`, which need not exist any more.
     pub fn view(&self, app: &ObjectKey) -> AppView<'_> {
-        let ingress = self.ingresses.get(app);
+        let ingress = self.ingresses.get(app).map(Box::as_ref);
         let request = self.requests.get(app);
         let good = request.and_then(|request| request.as_ref().ok());
         let places = self.claims.sought_by(app);
@@ -100,7 +100,7 @@ impl Index {
                 } else {
                     Err("it takes a part of the outpost's paths".to_owned())
                 };
-                let (ingress, path_text) = (ingress.key.clone(), path.path.clone());
+                let (ingress, path_text) = (ingress.key.clone(), path.path.to_string());
                 let holder = HostHolder::Foreign { ingress, path: path_text, leads_to };
                 match &holder {
                     _ if own_route_stands && path.is_whole() => {}
@@ -199,7 +199,7 @@ impl Index {
     }
 
     fn open_neighbours(&self, place: &Place) -> Vec<(Host, ObjectKey)> {
-        let bystanders = self.claims.entry(place).into_iter().flat_map(|entry| &entry.bystanders);
+        let bystanders = self.claims.bystanders(place);
         bystanders.take(MAX_NEIGHBOURS).map(|ingress| (place.host.clone(), ingress.clone())).collect()
     }
 
@@ -223,6 +223,6 @@ impl Index {
 
 /// Whether the outpost Ingress `route` serves the whole outpost path at `place`.
 fn serves(route: &IngressFacts, place: &Place) -> bool {
-    route.class.name() == place.class.as_deref()
+    route.class.shared_name() == place.class.as_ref()
         && route.outpost_paths.iter().any(|path| path.is_whole() && path.host.as_ref() == Some(&place.host))
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// A request to the API that changes something.
 #[derive(Clone, Debug, PartialEq)]
@@ -292,7 +293,7 @@ fn take_out_annotations(ingress: &IngressFacts, app: &AppFacts) -> Vec<Change> {
     let edits = traefik::without_ours(ingress, app);
     if !edits.is_empty() {
         // What others applied as well stays with them; our claim to it goes with the next look.
-        let applied = app.owned.difference(&app.shared).map(|key| (key.clone(), None));
+        let applied = app.owned_alone().map(|key| (key.to_owned(), None));
         return edit(ingress, applied.chain(edits));
     }
     if app.owned.is_empty() {
@@ -300,8 +301,8 @@ fn take_out_annotations(ingress: &IngressFacts, app: &AppFacts) -> Vec<Change> {
     }
     vec![Change::Annotate(Annotate {
         app: ingress.key.clone(),
-        uid: ingress.identity.uid.clone(),
-        resource_version: Some(ingress.identity.resource_version.clone()),
+        uid: ingress.identity.uid(),
+        resource_version: Some(ingress.identity.resource_version()),
         force: false,
         annotations: BTreeMap::new(),
     })]
@@ -346,7 +347,7 @@ fn keep_only(route: &IngressFacts, hosts: &[Host]) -> Option<Change> {
         return Some(delete_ingress(route));
     }
     let patch = json!({
-        "metadata": { "uid": route.identity.uid, "resourceVersion": route.identity.resource_version },
+        "metadata": { "uid": route.identity.uid(), "resourceVersion": route.identity.resource_version() },
         "spec": { "rules": companions::rules_of(&paths) },
     });
     let repair = Change::Repair(Repair { kind: Kind::Ingress, key: route.key.clone(), patch });
@@ -382,7 +383,7 @@ fn annotate(
     let own = [&keys.status, &keys.message, &keys.headers_uid];
     let forged: Vec<&String> = own.iter().filter(is_forged).copied().collect();
     let is_set = wanted.iter().all(|(key, value)| app.annotation(key) == Some(value));
-    let is_left_over = app.owned.iter().any(|key| !wanted.contains_key(key));
+    let is_left_over = app.owned.iter().any(|key| !wanted.contains_key(&**key));
     let is_applied = is_set && !is_left_over && forged.is_empty();
     edits.extend(forged.into_iter().map(|key| (key.clone(), None)));
     if is_applied {
@@ -391,8 +392,8 @@ fn annotate(
     let force = !copied.is_empty();
     let apply = Change::Annotate(Annotate {
         app: ingress.key.clone(),
-        uid: ingress.identity.uid.clone(),
-        resource_version: force.then(|| ingress.identity.resource_version.clone()),
+        uid: ingress.identity.uid(),
+        resource_version: force.then(|| ingress.identity.resource_version()),
         force,
         annotations: wanted,
     });
@@ -507,15 +508,15 @@ pub fn delete_shared(kind: Kind, key: &ObjectKey, identity: &Identity) -> Change
 fn merge_patch<'a>(
     wanted: &impl Serialize,
     identity: &Identity,
-    annotations: impl IntoIterator<Item = &'a String>,
+    annotations: impl IntoIterator<Item = &'a Arc<str>>,
 ) -> Value {
     let mut patch = serde_json::to_value(wanted).unwrap_or_default();
     let metadata = &mut patch["metadata"];
-    metadata["uid"] = json!(identity.uid);
-    metadata["resourceVersion"] = json!(identity.resource_version);
+    metadata["uid"] = json!(identity.uid());
+    metadata["resourceVersion"] = json!(identity.resource_version());
     for key in annotations {
-        let wanted = metadata["annotations"].get(key).cloned();
-        metadata["annotations"][key] = wanted.unwrap_or(Value::Null);
+        let wanted = metadata["annotations"].get(&**key).cloned();
+        metadata["annotations"][&**key] = wanted.unwrap_or(Value::Null);
     }
     patch
 }

@@ -115,9 +115,9 @@ pub fn outpost_ingress(
     annotations.insert(keys.app.clone(), ingress.key.name.to_string());
     annotations.extend(EXTERNAL_DNS.map(|key| (key.to_owned(), "ignore".to_owned())));
     let ingress_class_name = match &ingress.class {
-        ClassRef::Spec(name) => Some(name.clone()),
+        ClassRef::Spec(name) => Some(name.to_string()),
         ClassRef::Annotation(name) => {
-            annotations.insert(LEGACY_CLASS.to_owned(), name.clone());
+            annotations.insert(LEGACY_CLASS.to_owned(), name.to_string());
             None
         }
         ClassRef::None => None,
@@ -146,11 +146,11 @@ fn owner(app: &IngressFacts) -> Option<Vec<OwnerReference>> {
         api_version: "networking.k8s.io/v1".to_owned(),
         kind: "Ingress".to_owned(),
         name: app.key.name.to_string(),
-        uid: app.identity.uid.clone(),
+        uid: app.identity.uid(),
         controller: Some(true),
         block_owner_deletion: None,
     };
-    (!app.identity.uid.is_empty()).then(|| vec![owner])
+    (!app.identity.uid().is_empty()).then(|| vec![owner])
 }
 
 /// The rule that routes the outpost path of `host` to `outpost`.
@@ -162,7 +162,8 @@ fn rule(host: &Host, outpost: &Outpost) -> IngressRule {
 pub(super) fn rules_of(paths: &[&OutpostPath]) -> Vec<IngressRule> {
     let text = |path: &OutpostPath| path.host.as_ref().map(ToString::to_string).unwrap_or_default();
     let rule = |path: &&OutpostPath| {
-        outpost_rule(text(path), path.service.clone().unwrap_or_default(), path.port.unwrap_or_default())
+        let service = path.service.as_deref().unwrap_or_default().to_owned();
+        outpost_rule(text(path), service, path.port.unwrap_or_default())
     };
     paths.iter().map(rule).collect()
 }

@@ -301,7 +301,7 @@ fn middleware_if_needed(
 /// written it stays, since taking it away would be one more reload for nothing.
 fn headers_uid(view: &AppView<'_>, app: &AppFacts, settings: &Settings) -> Option<String> {
     let written = app.annotation(&settings.keys.headers_uid).map(str::to_owned);
-    let current = view.headers.ours().map(|headers| headers.identity.uid.clone());
+    let current = view.headers.ours().map(|headers| headers.identity.uid());
     if view.headers_were_missed { current.or(written) } else { written }
 }
 
@@ -338,7 +338,7 @@ pub(super) fn outpost_still_used(view: &AppView<'_>) -> Option<&'static str> {
     let app = ingress.app()?;
     let using = Dialect::ALL.into_iter();
     let mut using = using.filter_map(|dialect| dialect.plane().annotation_using_outpost(ingress, app));
-    using.find(|key| app.foreign_annotation(key).is_some() && !app.edited.contains(*key))
+    using.find(|key| app.foreign_annotation(key).is_some() && !app.has_edited(key))
 }
 
 /// Describes where a rule at or below the outpost path leads, for messages.

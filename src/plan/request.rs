@@ -226,7 +226,7 @@ fn hosts(ingress: &IngressFacts, app: &AppFacts) -> Result<Vec<Host>, Refusal> {
         return Err(Refusal::NoHost);
     }
     if let Some(path) = ingress.outpost_paths.first() {
-        return Err(Refusal::OutpostPathInApp { path: path.path.clone() });
+        return Err(Refusal::OutpostPathInApp { path: path.path.to_string() });
     }
     Ok(ingress.hosts.to_vec())
 }

@@ -68,7 +68,7 @@ impl DataPlane for Traefik {
 
     fn warnings(&self, ingress: &IngressFacts, app: &AppFacts, request: &Request) -> Vec<Warning> {
         let is_shared = app.foreign_annotation(ROUTER_MIDDLEWARES).is_some();
-        let is_edited = app.edited.contains(ROUTER_MIDDLEWARES) || ingress.middlewares.is_empty();
+        let is_edited = app.has_edited(ROUTER_MIDDLEWARES) || ingress.middlewares.is_empty();
         let shared = (is_shared && is_edited)
             .then(|| Warning::SharedMiddlewares { key: ROUTER_MIDDLEWARES.to_owned() });
         let unrouted = (!request.has_route).then_some(Warning::NoOutpostPath);
@@ -113,7 +113,7 @@ impl DataPlane for Traefik {
         let is_copied = |key: &str| key == ROUTER_ENTRYPOINTS || key.starts_with(ROUTER_TLS);
         let copied = app.annotations.iter().filter(|(key, _)| is_copied(key));
         let mut annotations: BTreeMap<_, _> =
-            copied.map(|(key, value)| (key.clone(), value.clone())).collect();
+            copied.map(|(key, value)| (key.to_string(), value.to_string())).collect();
         let of_app = app.annotation(ROUTER_PRIORITY).and_then(|text| text.trim().parse::<i64>().ok());
         let priority = of_app.map_or(ROUTE_PRIORITY, |of_app| of_app.saturating_add(1).max(ROUTE_PRIORITY));
         annotations.insert(ROUTER_PRIORITY.to_owned(), priority.to_string());
@@ -140,8 +140,7 @@ fn forward_auth(outpost: &Outpost, settings: &Settings) -> ForwardAuth {
 /// The change after which the list of Middlewares holds only what others wrote, if it was this controller that put its own
 /// entry there. A list that people wrote themselves, with our entry or without, is theirs.
 pub(super) fn without_ours(ingress: &IngressFacts, app: &AppFacts) -> BTreeMap<String, Option<String>> {
-    let found =
-        app.foreign_annotation(ROUTER_MIDDLEWARES).filter(|_| app.edited.contains(ROUTER_MIDDLEWARES));
+    let found = app.foreign_annotation(ROUTER_MIDDLEWARES).filter(|_| app.has_edited(ROUTER_MIDDLEWARES));
     let wanted = found.and_then(|found| with_first(found, &ingress.key.namespace, None));
     let wanted = wanted.map(|list| Some(list).filter(|list| !list.is_empty()));
     wanted.map(|list| (ROUTER_MIDDLEWARES.to_owned(), list)).into_iter().collect()

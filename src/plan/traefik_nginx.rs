@@ -53,7 +53,7 @@ impl DataPlane for TraefikNginx {
         }
         let mut keys = app.annotations.keys();
         if let Some(key) = keys.find(|key| key.starts_with(nginx::PREFIX) && key.ends_with(SNIPPET)) {
-            return Err(Refusal::Snippet { key: key.clone() });
+            return Err(Refusal::Snippet { key: key.to_string() });
         }
         Ok(())
     }

@@ -374,8 +374,8 @@ impl Cluster {
     /// A merge patch of annotations, whoever wrote them.
     fn edit(&mut self, edit: &Edit) -> Result<Vec<Event>, ApiError> {
         let patch = json!({"metadata": {
-            "uid": edit.identity.uid,
-            "resourceVersion": edit.identity.resource_version,
+            "uid": edit.identity.uid(),
+            "resourceVersion": edit.identity.resource_version(),
             "annotations": edit.annotations,
         }});
         let mut ingress: Ingress = self.ingresses.get(&edit.app).cloned().unwrap_or_default();
@@ -397,8 +397,8 @@ impl Cluster {
         let found = self.ingresses.get(&annotate.app).filter(|found| {
             let identity = Identity::of(&found.metadata);
             let version = annotate.resource_version.as_ref();
-            identity.uid == annotate.uid
-                && version.is_none_or(|version| *version == identity.resource_version)
+            identity.uid() == annotate.uid
+                && version.is_none_or(|version| *version == identity.resource_version())
         });
         let mut ingress = found.cloned().ok_or_else(|| conflict("another version".to_owned()))?;
         let before = ingress.metadata.annotations.clone().unwrap_or_default();
@@ -464,7 +464,7 @@ impl Cluster {
         self.version += 1;
         metadata.resource_version = Some(self.version.to_string());
         if is_new {
-            metadata.uid = Some(format!("uid-{}", self.version));
+            metadata.uid = Some(format!("00000000-0000-4000-8000-{:012x}", self.version));
         }
     }
 }

@@ -218,7 +218,7 @@ pub(crate) fn observe(index: &mut Index, event: Event) -> Vec<Key> {
         Event::MiddlewareKind(true) => index.complete(Source::Middlewares),
         Event::MiddlewareKind(false) => index.miss_middlewares(),
         Event::Gone(kind, key, uid) => {
-            let identity = Identity { uid, resource_version: String::new() };
+            let identity = Identity::new(&uid, "");
             index.forget(source(kind), &key, Some(&identity))
         }
     }

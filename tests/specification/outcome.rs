@@ -464,7 +464,7 @@ fn careless(change: &Change) -> Option<String> {
             .iter()
             .all(|field| repair.patch["metadata"][field].as_str().is_some_and(|text| !text.is_empty())),
         Change::Delete { identity, .. } | Change::Edit(Edit { identity, .. }) => {
-            !identity.uid.is_empty() && !identity.resource_version.is_empty()
+            !identity.uid().is_empty() && !identity.resource_version().is_empty()
         }
         Change::Annotate(annotate) => {
             let takes_away = annotate.annotations.is_empty() || annotate.force;
