@@ -17,8 +17,9 @@ pub fn run(args: &RunArgs) -> Result<(), CommandError> {
     let (scope, outpost_scope) = args.scopes()?;
     telemetry::start_logging(args.log_format);
     let options = Options { scope, outpost_scope, concurrency: usize::from(args.concurrency) };
+    // One thread: it waits for the API most of the time, and each further one has memory of its own.
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CommandError::Start)?;
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Start)?;
     runtime.block_on(run_until_signal(args, settings, options))
 }
 

@@ -8,8 +8,8 @@ use crate::index::{Key, Source};
 use crate::middleware::Middleware;
 use crate::plan::changes::{Annotate, Change, Companion, Kind, Repair};
 use crate::plan::companions::outpost_ingress_key;
+use crate::watched::WatchedIngress;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{NamespaceResourceScope, Status};
 use kube::{Api, Client, Resource};
@@ -87,11 +87,11 @@ impl Writer {
                     "resourceVersion": edit.identity.resource_version(),
                     "annotations": edit.annotations,
                 });
-                self.merge::<Ingress>(Kind::Ingress, &edit.app, &json!({ "metadata": metadata })).await
+                self.merge::<WatchedIngress>(Kind::Ingress, &edit.app, &json!({ "metadata": metadata })).await
             }
             Change::Delete { kind: Kind::Ingress, key, identity } => {
                 self.confirm_route_is_unused(key).await?;
-                self.delete::<Ingress>(Kind::Ingress, key, identity).await
+                self.delete::<WatchedIngress>(Kind::Ingress, key, identity).await
             }
             Change::Delete { kind, key, identity } => {
                 let lock = self.in_flight.lock(*kind, key);
@@ -128,7 +128,7 @@ impl Writer {
             }
         }
         match companion {
-            Companion::Ingress(object) => self.post(kind, &key, object.as_ref()).await,
+            Companion::Ingress(object) => self.post(kind, &key, &WatchedIngress(object.as_ref().clone())).await,
             Companion::Service(object) => self.post(kind, &key, object.as_ref()).await,
             Companion::ConfigMap(object) => self.post(kind, &key, object.as_ref()).await,
             Companion::Middleware(object) => self.post(kind, &key, object.as_ref()).await,
@@ -158,7 +158,7 @@ impl Writer {
         let lock = self.in_flight.lock(repair.kind, &repair.key);
         let _guard = lock.lock().await;
         match repair.kind {
-            Kind::Ingress => self.merge::<Ingress>(repair.kind, &repair.key, &repair.patch).await,
+            Kind::Ingress => self.merge::<WatchedIngress>(repair.kind, &repair.key, &repair.patch).await,
             Kind::Service => self.merge::<Service>(repair.kind, &repair.key, &repair.patch).await,
             Kind::ConfigMap => self.merge::<ConfigMap>(repair.kind, &repair.key, &repair.patch).await,
             Kind::Middleware => self.merge::<Middleware>(repair.kind, &repair.key, &repair.patch).await,
@@ -185,7 +185,7 @@ impl Writer {
         }
         let apply = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata });
         let what = format!("cannot annotate Ingress {}", annotate.app);
-        let api = self.api::<Ingress>(&annotate.app);
+        let api = self.api::<WatchedIngress>(&annotate.app);
         let params = PatchParams { force: annotate.force, ..PatchParams::apply(MANAGER) };
         let applied = self.call(&what, api.patch(&annotate.app.name, &params, &Patch::Apply(&apply))).await?;
         self.learn(&applied);
@@ -221,11 +221,11 @@ impl Writer {
             return Ok(());
         };
         let what = format!("cannot read Ingress {app}");
-        let Some(found) = self.call(&what, self.api::<Ingress>(&app).get_opt(&app.name)).await? else {
+        let Some(found) = self.call(&what, self.api::<WatchedIngress>(&app).get_opt(&app.name)).await? else {
             return Ok(());
         };
         let known = self.index.with(|index| index.view(&app).ingress.map(|ingress| ingress.identity.clone()));
-        let is_same = known.is_some_and(|known| known == Identity::of(&found.metadata));
+        let is_same = known.is_some_and(|known| known == Identity::of(found.meta()));
         let is_off = self.facts(&found).is_some_and(|facts| {
             facts.app().is_none_or(|app| app.opt_in == OptIn::Off && app.owned.is_empty())
                 && facts.middlewares.is_empty()
@@ -240,7 +240,7 @@ impl Writer {
     /// Before something shared goes: reads the namespace afresh, in case the cache missed a user.
     async fn confirm_shared_is_unused(&self, kind: Kind, key: &ObjectKey) -> Result<(), WriteError> {
         let what = format!("cannot list the Ingresses of namespace {}", key.namespace);
-        let list = self.call(&what, self.api::<Ingress>(key).list(&ListParams::default())).await?;
+        let list = self.call(&what, self.api::<WatchedIngress>(key).list(&ListParams::default())).await?;
         let user = list.items.iter().filter_map(|ingress| self.facts(ingress)).find(|facts| match kind {
             Kind::Service => facts.routes_outpost_through(&key.name),
             Kind::Middleware => facts.middlewares.iter().any(|name| **name == *key.name),
@@ -252,9 +252,9 @@ impl Writer {
         }
     }
 
-    fn facts(&self, ingress: &Ingress) -> Option<IngressFacts> {
+    fn facts(&self, ingress: &WatchedIngress) -> Option<IngressFacts> {
         let settings = self.index.with(|index| Arc::clone(index.settings()));
-        IngressFacts::extract(ingress, &settings.keys).ok()
+        IngressFacts::extract(&ingress.0, &settings.keys).ok()
     }
 
     async fn call<T>(
@@ -292,10 +292,10 @@ trait Watched:
     fn learn(&self, index: &SharedIndex) -> Vec<Key>;
 }
 
-impl Watched for Ingress {
+impl Watched for WatchedIngress {
     fn learn(&self, index: &SharedIndex) -> Vec<Key> {
         index.with(|index| {
-            let facts = IngressFacts::extract(self, &index.settings().keys.clone());
+            let facts = IngressFacts::extract(&self.0, &Arc::clone(index.settings()).keys);
             facts.map_or_else(|_| Vec::new(), |facts| index.observe_ingress(facts))
         })
     }
@@ -304,7 +304,7 @@ impl Watched for Ingress {
 impl Watched for Service {
     fn learn(&self, index: &SharedIndex) -> Vec<Key> {
         index.with(|index| {
-            let facts = ServiceFacts::extract(self, &index.settings().keys.clone());
+            let facts = ServiceFacts::extract(self, &Arc::clone(index.settings()).keys);
             index.observe_service(facts)
         })
     }
@@ -319,7 +319,7 @@ impl Watched for ConfigMap {
 impl Watched for Middleware {
     fn learn(&self, index: &SharedIndex) -> Vec<Key> {
         index.with(|index| {
-            let facts = MiddlewareFacts::extract(self, &index.settings().keys.clone());
+            let facts = MiddlewareFacts::extract(self, &Arc::clone(index.settings()).keys);
             index.observe_middleware(facts)
         })
     }
