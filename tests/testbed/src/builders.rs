@@ -31,6 +31,20 @@ pub fn ingress(namespace: &str, name: &str) -> IngressBuilder {
     }
 }
 
+/// Starts an Ingress like those that Helm charts make, of the host `<name>.<namespace>.example.com`.
+pub fn helm_ingress(namespace: &str, name: &str) -> IngressBuilder {
+    ingress(namespace, name)
+        .host(&format!("{name}.{namespace}.example.com"))
+        .tls(&format!("{name}-tls"))
+        .label("app.kubernetes.io/instance", name)
+        .label("app.kubernetes.io/managed-by", "Helm")
+        .label("app.kubernetes.io/name", name)
+        .label("helm.sh/chart", "app-1.2.3")
+        .annotation("cert-manager.io/cluster-issuer", "letsencrypt")
+        .annotation("meta.helm.sh/release-name", name)
+        .annotation("meta.helm.sh/release-namespace", namespace)
+}
+
 /// An Ingress in the making: see [`ingress`].
 #[derive(Clone, Debug)]
 #[must_use]

@@ -3,7 +3,7 @@
 use crate::plan::Layout;
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
-use ingress_sso_testbed::builders::{ingress, ingress_class, namespace};
+use ingress_sso_testbed::builders::{helm_ingress, ingress_class, namespace};
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::scene::OPT_IN;
 use ingress_sso_testbed::writes::{Write, Writes};
@@ -44,16 +44,7 @@ pub(crate) struct App {
 impl App {
     /// An Ingress like those that Helm charts make.
     pub(crate) fn ingress(&self, is_opted_in: bool) -> Ingress {
-        let builder = ingress(&self.namespace, &self.name)
-            .host(&format!("{}.{}.example.com", self.name, self.namespace))
-            .tls(&format!("{}-tls", self.name))
-            .label("app.kubernetes.io/instance", &self.name)
-            .label("app.kubernetes.io/managed-by", "Helm")
-            .label("app.kubernetes.io/name", &self.name)
-            .label("helm.sh/chart", "app-1.2.3")
-            .annotation("cert-manager.io/cluster-issuer", "letsencrypt")
-            .annotation("meta.helm.sh/release-name", &self.name)
-            .annotation("meta.helm.sh/release-namespace", &self.namespace);
+        let builder = helm_ingress(&self.namespace, &self.name);
         if is_opted_in { builder.annotation(OPT_IN, "true") } else { builder }.build()
     }
 }
