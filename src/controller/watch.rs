@@ -14,11 +14,12 @@ use crate::middleware::Middleware;
 use crate::plan::Dialect;
 use crate::watched::WatchedIngress;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::IngressClass;
 use kube::runtime::watcher;
-use kube::runtime::watcher::{Config, Error, Event};
+use kube::runtime::watcher::{Config, Error, Event, InitialListStrategy};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
@@ -134,13 +135,18 @@ async fn run<K>(api: Api<K>, watch: Watch<K>, index: SharedIndex, touched: Unbou
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let mut events = std::pin::pin!(watcher(api, watch.config.clone()));
+    let mut events = events(&api, &watch.config, InitialListStrategy::StreamingList);
     let mut listed = HashSet::new();
     let mut is_first_list = true;
     let mut failures = 0;
     while let Some(event) = events.next().await {
         let event = match event {
             Ok(event) => event,
+            Err(error) if refuses_to_stream(&error) => {
+                info!(source = ?watch.source, "the API server does not stream lists, reading them in pages");
+                events = self::events(&api, &watch.config, InitialListStrategy::ListWatch);
+                continue;
+            }
             Err(error) => {
                 if let Some(missing) = watch.missing.filter(|_| is_unknown_kind(&error)) {
                     if !std::mem::replace(&mut is_first_list, true) {
@@ -196,6 +202,28 @@ where
             return;
         }
     }
+}
+
+/// What `api` delivers. A streamed list is read object by object: in pages, thousands of objects are in memory at once on
+/// both sides, and each page waits for the one before.
+fn events<K>(
+    api: &Api<K>,
+    config: &Config,
+    strategy: InitialListStrategy,
+) -> BoxStream<'static, Result<Event<K>, Error>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let config = Config { initial_list_strategy: strategy, ..config.clone() };
+    watcher(api.clone(), config).boxed()
+}
+
+/// Whether the API server does not know how to stream a list, or is told not to: before Kubernetes 1.27, and by default
+/// before 1.32 and in 1.33. It then finds fault with the parameters that ask for it, which only such a request has.
+fn refuses_to_stream(error: &Error) -> bool {
+    let Error::WatchStartFailed(kube::Error::Api(status)) = error else { return false };
+    status.code == 422
+        && (status.message.contains("sendInitialEvents") || status.message.contains("resourceVersionMatch"))
 }
 
 /// Whether the error says that there is no such kind, for want of a `CustomResourceDefinition`.

@@ -128,7 +128,9 @@ impl Writer {
             }
         }
         match companion {
-            Companion::Ingress(object) => self.post(kind, &key, &WatchedIngress(object.as_ref().clone())).await,
+            Companion::Ingress(object) => {
+                self.post(kind, &key, &WatchedIngress(object.as_ref().clone())).await
+            }
             Companion::Service(object) => self.post(kind, &key, object.as_ref()).await,
             Companion::ConfigMap(object) => self.post(kind, &key, object.as_ref()).await,
             Companion::Middleware(object) => self.post(kind, &key, object.as_ref()).await,

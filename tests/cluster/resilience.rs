@@ -51,6 +51,28 @@ async fn healthz_answers_at_once_and_readyz_when_all_lists_are_there() -> Result
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_stream_lists_is_read_in_pages() -> Result<()> {
+    let pages = "does not stream lists";
+    for (flags, is_refused) in [(&[][..], false), (&["--feature-gates=WatchList=false"][..], true)] {
+        let scene = Scene::alone_with(PROGRAM, flags).await?;
+        // More than a page holds.
+        for number in 0..600 {
+            let app = scene.app(&format!("app-{number}"), &format!("app-{number}.example.com"));
+            scene.create::<Ingress>(app).await?;
+        }
+        scene.create::<Ingress>(scene.opted_in("n8n", "n8n.example.com")).await?;
+        let controller = scene.controller(&[]).await?;
+        scene.until_protected("n8n").await?;
+        scene.create::<Ingress>(scene.opted_in("later", "later.example.com")).await?;
+        scene.until_protected("later").await?;
+        let logs = controller.logs()?;
+        assert_eq!(logs.contains(pages), is_refused, "{logs}");
+        assert!(!logs.contains("watch failed"), "{logs}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_watch_that_is_forbidden_stops_none_of_the_others_and_heals_by_itself() -> Result<()> {
     let scene = Scene::new(PROGRAM).await?;
     let rules = json!([

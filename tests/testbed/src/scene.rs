@@ -51,7 +51,13 @@ impl Scene {
 
     /// The same on a control plane of the test's own, which lives as long as the process, for what concerns a whole cluster.
     pub async fn alone(program: &str) -> Result<Self> {
-        Self::on(Box::leak(Box::new(ControlPlane::start().await?)), program).await
+        Self::alone_with(program, &[]).await
+    }
+
+    /// The same with further flags for the API server.
+    pub async fn alone_with(program: &str, api_server_flags: &[&str]) -> Result<Self> {
+        let plane = ControlPlane::start_with(api_server_flags).await?;
+        Self::on(Box::leak(Box::new(plane)), program).await
     }
 
     async fn on(plane: &'static ControlPlane, program: &str) -> Result<Self> {

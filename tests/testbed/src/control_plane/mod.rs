@@ -51,6 +51,7 @@ struct Setup {
     assets: PathBuf,
     etcd_port: u16,
     port: u16,
+    api_server_flags: Vec<String>,
     credentials: Credentials,
     guard: Guard,
 }
@@ -61,10 +62,15 @@ impl ControlPlane {
     /// Fails without the programs (see [`assets::directory`]), and when a server ends early or is not ready
     /// within a minute, with the end of its log.
     pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further flags for the API server, such as `--feature-gates=WatchList=false`.
+    pub async fn start_with(api_server_flags: &[&str]) -> Result<Self> {
         let assets = spawn_blocking(assets::directory).await??;
         let mut attempt = 1;
         loop {
-            match Self::start_once(assets.clone()).await {
+            match Self::start_once(assets.clone(), api_server_flags).await {
                 Err(error)
                     if attempt < ATTEMPTS && format!("{error:#}").contains("address already in use") =>
                 {
@@ -84,11 +90,18 @@ impl ControlPlane {
         SHARED.get_or_try_init(Self::start).await
     }
 
-    async fn start_once(assets: PathBuf) -> Result<Self> {
+    async fn start_once(assets: PathBuf, api_server_flags: &[&str]) -> Result<Self> {
         let guard = Guard::new("control-plane-")?;
         let token = random_token();
         let credentials = Credentials::write(guard.dir(), &token)?;
-        let setup = Setup { assets, etcd_port: port::free()?, port: port::free()?, credentials, guard };
+        let setup = Setup {
+            assets,
+            etcd_port: port::free()?,
+            port: port::free()?,
+            api_server_flags: api_server_flags.iter().map(|&flag| flag.to_owned()).collect(),
+            credentials,
+            guard,
+        };
         let admin_kubeconfig = setup.kubeconfig("admin", &token)?;
         let admin = kubeconfig::config(&admin_kubeconfig).await?;
 
@@ -203,7 +216,8 @@ impl Setup {
 
     fn start_api_server(&self) -> Result<Process> {
         let (dir, keys) = (self.guard.dir(), &self.credentials);
-        let command = servers::api_server(&self.assets, dir, self.port, self.etcd_port, keys);
+        let mut command = servers::api_server(&self.assets, dir, self.port, self.etcd_port, keys);
+        command.args(&self.api_server_flags);
         self.guard.spawn(assets::API_SERVER, &command)
     }
 
