@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch::{Sender, channel};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -85,7 +86,8 @@ pub async fn run(
     let index = SharedIndex(Arc::new(Mutex::new(Index::new(settings))));
     let (touched, mut keys) = unbounded_channel();
     let mut watches = watch::start(&client, &index, &touched, &options.scope, &options.outpost_scope);
-    let (reporter, lane) = Reporter::start(client.clone());
+    let (busy, is_busy) = channel(false);
+    let (reporter, lane) = Reporter::start(client.clone(), is_busy);
     let writer = Writer::new(client, index.clone(), touched);
     let reconciler = Arc::new(Reconciler::new(index.clone(), writer, reporter));
 
@@ -93,7 +95,7 @@ pub async fn run(
         has_lists = first_lists(&index, &mut keys, &health) => has_lists,
         () = shutdown.cancelled() => false,
     };
-    let workers = Workers::new(reconciler, options.concurrency);
+    let workers = Workers::new(reconciler, options.concurrency, busy);
     if has_lists {
         workers.run(&index, keys, &health, &shutdown).await;
     } else {
@@ -147,11 +149,14 @@ struct Workers {
     queue: Queue<Key>,
     running: JoinSet<Outcome>,
     keys: HashMap<Id, Key>,
+    /// Says whether anything is running.
+    busy: Sender<bool>,
 }
 
 impl Workers {
-    fn new(reconciler: Arc<Reconciler>, concurrency: usize) -> Self {
-        Self { reconciler, concurrency, queue: Queue::new(), running: JoinSet::new(), keys: HashMap::new() }
+    fn new(reconciler: Arc<Reconciler>, concurrency: usize, busy: Sender<bool>) -> Self {
+        let (queue, running, keys) = (Queue::new(), JoinSet::new(), HashMap::new());
+        Self { reconciler, concurrency, queue, running, keys, busy }
     }
 
     async fn run(
@@ -170,6 +175,8 @@ impl Workers {
                 self.add_all(index);
             }
             self.start_ready();
+            let is_busy = !self.running.is_empty();
+            self.busy.send_if_modified(|busy| std::mem::replace(busy, is_busy) != is_busy);
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(keys) = touches.recv() => keys.into_iter().for_each(|key| self.queue.add(key)),

@@ -1,5 +1,5 @@
-//! Tells people what happened: Events on the app's Ingress, on their own slow lane. A full lane loses Events, never
-//! delays a write.
+//! Tells people what happened: Events on the app's Ingress, on their own slow lane, where writes come first. A full lane
+//! loses Events, never delays a write.
 
 use super::{API_TIMEOUT, brief};
 use crate::contract::MANAGER;
@@ -8,11 +8,18 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::warn;
 
 /// Events that may wait; a storm of more has told its story by then.
-const CAPACITY: usize = 4096;
+const CAPACITY: usize = 16_384;
+
+/// How long an Event waits at most for reconciles to come to rest. Each is one more request to an API server that has
+/// enough to do while apps still wait for their protection.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// The API rejects a longer note.
 const MAX_NOTE: usize = 1024;
@@ -35,11 +42,15 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// Starts the lane; it ends when the reporter is gone and what waits is told.
-    pub(super) fn start(client: Client) -> (Self, tokio::task::JoinHandle<()>) {
+    /// Starts the lane; it ends when the reporter is gone and what waits is told. `is_busy` says whether anything is being
+    /// reconciled.
+    pub(super) fn start(
+        client: Client,
+        is_busy: watch::Receiver<bool>,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, receiver) = channel(CAPACITY);
         let reporter = Self { lane: sender, dropped: AtomicU64::new(0) };
-        (reporter, tokio::spawn(publish(client, receiver)))
+        (reporter, tokio::spawn(publish(client, receiver, is_busy)))
     }
 
     /// Tells of `report` in an Event, soon.
@@ -53,10 +64,11 @@ impl Reporter {
     }
 }
 
-async fn publish(client: Client, mut reports: Receiver<Report>) {
+async fn publish(client: Client, mut reports: Receiver<Report>, mut is_busy: watch::Receiver<bool>) {
     let instance = std::env::var("POD_NAME").ok().or_else(|| std::env::var("HOSTNAME").ok());
     let recorder = Recorder::new(client, Source { controller: MANAGER.to_owned(), instance });
     while let Some(report) = reports.recv().await {
+        rest(&mut is_busy).await;
         let event = Event {
             type_: if report.is_warning { EventType::Warning } else { EventType::Normal },
             reason: report.reason.to_owned(),
@@ -72,12 +84,18 @@ async fn publish(client: Client, mut reports: Receiver<Report>) {
             uid: Some(report.uid),
             ..ObjectReference::default()
         };
-        match tokio::time::timeout(API_TIMEOUT, recorder.publish(&event, &ingress)).await {
+        match timeout(API_TIMEOUT, recorder.publish(&event, &ingress)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(app = %report.app, error = brief(&error), "cannot write an Event"),
             Err(_) => warn!(app = %report.app, "writing an Event timed out"),
         }
     }
+}
+
+/// Waits until nothing is being reconciled any more, or has been for long enough.
+async fn rest(is_busy: &mut watch::Receiver<bool>) {
+    // Nobody to say so, or no end in sight: both mean that waiting is over.
+    let _ = timeout(MAX_WAIT, is_busy.wait_for(|is_busy| !is_busy)).await;
 }
 
 fn shorten(mut note: String) -> String {
@@ -92,6 +110,28 @@ fn shorten(mut note: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn events_wait_for_rest_but_not_for_ever() {
+        let waited = async |is_busy: &mut watch::Receiver<bool>| {
+            let start = tokio::time::Instant::now();
+            rest(is_busy).await;
+            start.elapsed()
+        };
+        let (busy, mut is_busy) = watch::channel(false);
+        assert_eq!(waited(&mut is_busy).await, Duration::ZERO);
+        busy.send_replace(true);
+        assert!(waited(&mut is_busy).await >= MAX_WAIT);
+        let work = async {
+            tokio::time::sleep(MAX_WAIT / 2).await;
+            busy.send_replace(false);
+        };
+        let (waited_for_work, ()) = tokio::join!(waited(&mut is_busy), work);
+        assert!((MAX_WAIT / 2..MAX_WAIT).contains(&waited_for_work), "{waited_for_work:?}");
+        busy.send_replace(true);
+        drop(busy);
+        assert_eq!(waited(&mut is_busy).await, Duration::ZERO, "it is shutting down");
+    }
 
     #[test]
     fn long_notes_are_cut_between_characters() {
