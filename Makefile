@@ -35,8 +35,10 @@ bench: ## Measure speed and memory beside a bare loop of the same writes: QUICK=
 	@target/release/bench target/release/ingress-sso $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: microbench
-microbench: ## Measure what each Ingress takes of memory, without a cluster
-	cargo bench --bench memory
+microbench: ## Measure single steps, and the memory of single Ingresses, without a cluster; ARGS=plan for some of them
+	cargo bench --bench memory --bench speed --no-run
+	@cargo bench --quiet --bench memory
+	@cargo bench --quiet --bench speed -- $(ARGS)
 
 .PHONY: run
 run: ## Run the controller against the current kubeconfig; ARGS="--outpost NAME=URL ..."

@@ -1,0 +1,57 @@
+//! From all that bears on one app to the requests that are due.
+
+use crate::world::World;
+use anyhow::{Result, ensure};
+use criterion::{BenchmarkId, Criterion};
+use ingress_sso::facts::ObjectKey;
+use ingress_sso::plan::changes::{AppPlan, Companion, app_plan};
+use ingress_sso::plan::decide;
+use ingress_sso_testbed::builders::{IngressBuilder, helm_ingress};
+use ingress_sso_testbed::scene::OPT_IN;
+use serde_json::json;
+
+const OTHERS: usize = 1_000;
+
+pub(crate) fn measure(criterion: &mut Criterion) -> Result<()> {
+    let mut world = World::crowded(OTHERS)?;
+    let app = |class, name| helm_ingress("shop", name).class(class).annotation(OPT_IN, "true");
+    let refused = |app: IngressBuilder| app.annotation("sso.djieno.com/outpost", "nowhere");
+    let mut group = criterion.benchmark_group("plan");
+    for (class, state, is_due, key) in [
+        ("nginx", "protected", false, world.protect(app("nginx", "a"))?),
+        ("nginx", "route to repair", true, with_wrong_route(&mut world, app("nginx", "b"))?),
+        ("nginx", "opted in", true, world.add(app("nginx", "c"))?),
+        ("nginx", "refused", false, world.protect(refused(app("nginx", "d")))?),
+        ("traefik", "protected", false, world.protect(app("traefik", "e"))?),
+        ("traefik", "opted in", true, world.add(app("traefik", "f"))?),
+        ("traefik", "refused", false, world.protect(refused(app("traefik", "g")))?),
+    ] {
+        let plan = plan(&world, &key);
+        ensure!(plan.stages.is_empty() != is_due, "{state} on {class}: {plan:?}");
+        group.bench_function(BenchmarkId::new(state, class), |bencher| {
+            bencher.iter(|| self::plan(&world, &key));
+        });
+    }
+    group.finish();
+    Ok(())
+}
+
+fn plan(world: &World, app: &ObjectKey) -> AppPlan {
+    let view = world.index.view(app);
+    app_plan(&view, &decide(&view, &world.settings), &world.settings.keys, false)
+}
+
+/// Adds a protected app whose outpost Ingress somebody gave another host.
+fn with_wrong_route(world: &mut World, app: IngressBuilder) -> Result<ObjectKey> {
+    let settled = world.settle(app)?;
+    for companion in &settled.companions {
+        if let Companion::Ingress(route) = companion {
+            let mut route = world.server.made(route)?;
+            route["spec"]["rules"][0]["host"] = json!("elsewhere.example.com");
+            world.observe(&route)?;
+        } else {
+            world.observe_companion(companion)?;
+        }
+    }
+    world.observe(&settled.ingress)
+}
