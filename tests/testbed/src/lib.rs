@@ -11,6 +11,7 @@
 //! | [`controller`]    | the real `ingress-sso run` as a process: kill it, stop it, read its log       |
 //! | [`scene`]         | a namespace with the controller watching it, and short words for tests        |
 //! | [`writes`]        | what was written, counted by the API server and not by those who write        |
+//! | [`metrics`]       | metrics as servers print them                                                 |
 //! | [`builders`]      | Ingresses, Services and others in one line                                    |
 //! | [`wait`]          | waiting for a state, with an error that says what was seen instead            |
 //! | [`duplicate_webhook`] | what ingress-nginx's admission webhook rejects                             |
@@ -64,6 +65,7 @@ pub mod guard;
 pub mod http;
 pub mod ingress_nginx;
 pub mod kubectl;
+pub mod metrics;
 pub mod network;
 pub mod outpost;
 pub mod port;

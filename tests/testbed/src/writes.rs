@@ -14,6 +14,8 @@ use anyhow::{Context, Result, bail};
 use kube::Client;
 use tokio::time::{Instant, sleep};
 
+use crate::metrics::{Sample, samples};
+
 /// Verbs that change something, as they are called in the metric: a server-side apply is a PATCH request and counts as
 /// `APPLY`, all other patches as `PATCH`.
 const VERBS: [&str; 6] = ["APPLY", "DELETE", "DELETECOLLECTION", "PATCH", "POST", "PUT"];
@@ -93,9 +95,8 @@ impl Writes {
 
     fn parse(metrics: &str) -> Result<Self> {
         let mut writes = Self::default();
-        let samples = metrics.lines().filter_map(|line| line.strip_prefix("apiserver_request_total{"));
-        for sample in samples {
-            let parsed = parse_sample(sample).with_context(|| format!("read the metric {sample:?}"))?;
+        for sample in samples(metrics, "apiserver_request_total") {
+            let parsed = parse_sample(&sample).with_context(|| format!("read the metric {sample:?}"))?;
             if let Some((write, n)) = parsed {
                 // Of several groups and versions.
                 *writes.0.entry(write).or_default() += n;
@@ -105,22 +106,19 @@ impl Writes {
     }
 }
 
-/// Reads `label="value",…} count`; `None` if it is not a write.
-fn parse_sample(sample: &str) -> Result<Option<(Write, u64)>> {
-    // The values are names, verbs and numbers: they contain no quotes, commas or braces.
-    let (labels, count) = sample.split_once("} ").context("it has no value")?;
-    let labels: BTreeMap<&str, &str> = labels.split(',').filter_map(|label| label.split_once('=')).collect();
-    let label = |name| labels.get(name).map_or("", |value| value.trim_matches('"'));
-    let verb = label("verb");
-    if !VERBS.contains(&verb) || !label("dry_run").is_empty() {
+/// Reads a write and its number; `None` if it is none.
+fn parse_sample(sample: &Sample<'_>) -> Result<Option<(Write, u64)>> {
+    let verb = sample.label("verb");
+    if !VERBS.contains(&verb) || !sample.label("dry_run").is_empty() {
         return Ok(None);
     }
-    let resource = match label("subresource") {
-        "" => label("resource").to_owned(),
-        subresource => format!("{}/{subresource}", label("resource")),
+    let resource = match sample.label("subresource") {
+        "" => sample.label("resource").to_owned(),
+        subresource => format!("{}/{subresource}", sample.label("resource")),
     };
-    let code = label("code").parse().context("its code is no number")?;
-    Ok(Some((Write { resource, verb: verb.to_owned(), code }, count.trim().parse().context("its value")?)))
+    let code = sample.label("code").parse().context("its code is no number")?;
+    let number = sample.value.parse().context("its value")?;
+    Ok(Some((Write { resource, verb: verb.to_owned(), code }, number)))
 }
 
 impl Sub for &Writes {

@@ -4,6 +4,7 @@
 //! stay pending. All of it is below one temporary directory and ends with the value (see [`crate::guard`]).
 
 mod credentials;
+mod etcd;
 pub mod kubeconfig;
 mod servers;
 
@@ -24,6 +25,7 @@ use kube::{Api, Client, Config, api::PostParams};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use self::credentials::Credentials;
+pub use self::etcd::Etcd;
 use crate::{assets, guard::Guard, port, process::Process, wait::eventually};
 
 /// Time for a server to become ready. About two seconds on an idle machine.
@@ -176,6 +178,11 @@ impl ControlPlane {
     /// Where the API server listens.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.setup.port).into()
+    }
+
+    /// Access to etcd itself, past the API server.
+    pub fn etcd(&self) -> Etcd {
+        Etcd::at((Ipv4Addr::LOCALHOST, self.setup.etcd_port).into())
     }
 
     /// The URL of the API server, such as `https://127.0.0.1:20001`.
