@@ -1,8 +1,10 @@
 //! The command line. Its doc comments are the text of `--help`.
 
+use crate::cost::{Cluster, model_from};
 use crate::plan::{Layout, Plan, Scenario};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use comfy_table::Table;
 use std::path::PathBuf;
 
 /// Measures the controller on a real control plane, beside a bare loop that sends the same writes.
@@ -52,16 +54,39 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     hot_seconds: Option<u32>,
 
+    /// Numbers of Ingresses for the cost, one in ten opted in: two for the inputs of the model, and a larger one to hold
+    /// it against.
+    #[arg(long, value_delimiter = ',', value_name = "N")]
+    cost: Vec<usize>,
+
+    /// Measure nothing: say what the model makes of the inputs in this result.json.
+    #[arg(long, value_name = "FILE")]
+    model_from: Option<PathBuf>,
+
+    /// See [`Cluster`].
+    #[command(flatten)]
+    cluster: Cluster,
+
     /// Directory for result.json and result.svg.
     #[arg(long, default_value = "target/bench", value_name = "DIR")]
     output: PathBuf,
 }
 
 impl Args {
+    /// What the model says, if it is asked instead of the machine.
+    pub(crate) fn model(&self) -> Option<Result<Vec<(String, Table)>>> {
+        self.model_from.as_ref().map(|path| model_from(path, &self.cluster))
+    }
+
     /// What these arguments ask for.
     pub(crate) fn plan(&self) -> Result<Plan> {
         let defaults = if self.quick { Plan::quick() } else { Plan::full() };
         let program = self.program.canonicalize();
+        let cost = given(&self.cost, defaults.cost);
+        ensure!(
+            cost.is_sorted_by(|few, many| few < many),
+            "--cost: give each number once, the smallest first"
+        );
         Ok(Plan {
             program: program.with_context(|| format!("find {}", self.program.display()))?,
             apps: given(&self.apps, defaults.apps),
@@ -73,6 +98,8 @@ impl Args {
             storm: self.storm.unwrap_or(defaults.storm),
             ingresses: given(&self.ingresses, defaults.ingresses),
             hot_seconds: self.hot_seconds.unwrap_or(defaults.hot_seconds),
+            cost,
+            cluster: self.cluster.clone(),
             output: self.output.clone(),
         })
     }

@@ -6,6 +6,7 @@
 mod args;
 mod bare;
 mod cold_start;
+mod cost;
 mod hot;
 mod latency;
 mod machine;
@@ -13,6 +14,7 @@ mod memory;
 mod output;
 mod plan;
 mod progress;
+mod raw_watch;
 mod report;
 mod restart;
 mod results;
@@ -45,6 +47,12 @@ async fn main() -> ExitCode {
 
 /// Measures, prints and writes files. Returns whether every scenario could be measured.
 async fn bench(args: &Args) -> Result<bool> {
+    if let Some(tables) = args.model() {
+        for (title, table) in tables? {
+            print!("{}", report::section(&title, &table));
+        }
+        return Ok(true);
+    }
     let plan = args.plan()?;
     let mut results = Results::new(&plan).await.context("look at the machine")?;
     let mut progress = Progress::new(&plan);
@@ -74,6 +82,7 @@ async fn measure(
         Scenario::Restart => results.restart = Some(restart::run(plan, progress).await?),
         Scenario::Memory => memory::run(plan, progress, &mut results.memory).await?,
         Scenario::Hot => results.hot = Some(hot::run(plan, progress).await?),
+        Scenario::Cost => cost::run(plan, progress, results).await?,
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What is to be measured.
 
+use crate::cost::Cluster;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::fmt;
@@ -18,6 +19,9 @@ pub(crate) struct Plan {
     pub(crate) storm: usize,
     pub(crate) ingresses: Vec<usize>,
     pub(crate) hot_seconds: u32,
+    /// Two numbers of Ingresses for the inputs of the model, and a larger one to hold it against.
+    pub(crate) cost: Vec<usize>,
+    pub(crate) cluster: Cluster,
     pub(crate) output: PathBuf,
 }
 
@@ -34,6 +38,7 @@ impl Plan {
             storm: 1_000,
             ingresses: vec![10_000, 100_000],
             hot_seconds: 60,
+            cost: vec![5_000, 20_000, 50_000],
             ..Self::default()
         }
     }
@@ -48,6 +53,7 @@ impl Plan {
             storm: 500,
             ingresses: vec![10_000],
             hot_seconds: 15,
+            cost: vec![1_000, 5_000, 10_000],
             ..Self::full()
         }
     }
@@ -105,6 +111,8 @@ pub(crate) enum Scenario {
     Memory,
     /// What does one Ingress cost that others edit all the time?
     Hot,
+    /// What does one more Ingress, opt-in, edit or watched namespace cost, and so a cluster of any size?
+    Cost,
 }
 
 impl fmt::Display for Scenario {
@@ -115,6 +123,7 @@ impl fmt::Display for Scenario {
             Self::Restart => "restart",
             Self::Memory => "memory",
             Self::Hot => "hot app",
+            Self::Cost => "cost",
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Says on standard error what is going on, and how long it may go on.
 
 use crate::plan::{Plan, Scenario};
-use crate::{cold_start, hot, latency, memory, restart};
+use crate::{cold_start, cost, hot, latency, memory, restart};
 use std::time::Instant;
 
 /// See the module's documentation.
@@ -22,6 +22,7 @@ impl Progress {
             Scenario::Restart => restart::guess(plan),
             Scenario::Memory => memory::guess(plan),
             Scenario::Hot => hot::guess(plan),
+            Scenario::Cost => cost::guess(plan),
         });
         Self { start: Instant::now(), total: total.sum(), done: 0.0, current: 0.0 }
     }

@@ -1,5 +1,6 @@
 //! What people read.
 
+use crate::cost;
 use crate::plan::Layout;
 use crate::results::{ColdStart, Hot, Latency, Memory, Restart, Results, Writes};
 use crate::stats::{count, median, median_of, percentile};
@@ -47,7 +48,7 @@ pub(crate) fn report(results: &Results) -> String {
         machine.load
     );
     let mut parts = vec![heading];
-    let mut section = |title: &str, table: &Table| parts.push(format!("\n{title}\n\n{table}\n"));
+    let mut section = |title: &str, table: &Table| parts.push(section(title, table));
     if !results.cold_start.is_empty() {
         let cases = cases(&results.cold_start);
         let title = "Cold start, medians. Of each pair the ratio bare to controller: of the time (speed), of the time \
@@ -72,9 +73,19 @@ pub(crate) fn report(results: &Results) -> String {
     if let Some(hot) = &results.hot {
         section("One hot app", &hot_app(hot));
     }
+    if let Some(cost) = &results.cost {
+        for (title, table) in cost::tables(cost, &results.plan.cluster) {
+            section(&title, &table);
+        }
+    }
     section("Targets", &target_table(results));
     parts.extend(results.failures.iter().map(|failure| format!("\nNot measured: {failure}\n")));
     parts.concat()
+}
+
+/// A table under its title.
+pub(crate) fn section(title: &str, table: &Table) -> String {
+    format!("\n{title}\n\n{table}\n")
 }
 
 fn cold_start(cases: &[Case<'_>], cores: usize) -> Table {
@@ -227,14 +238,14 @@ fn target_table(results: &Results) -> Table {
     table
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(header);
     table.column_iter_mut().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     table
 }
 
-fn left_aligned(table: &mut Table, columns: &[usize]) {
+pub(crate) fn left_aligned(table: &mut Table, columns: &[usize]) {
     for &index in columns {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Left);

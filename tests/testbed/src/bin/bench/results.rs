@@ -1,5 +1,6 @@
 //! What was measured, as it is written to `result.json`: raw samples, in seconds and bytes.
 
+use crate::cost::{Inputs, Scoped, Size};
 use crate::machine::Machine;
 use crate::plan::{Layout, Plan};
 use crate::stats::count;
@@ -21,6 +22,7 @@ pub(crate) struct Results {
     pub(crate) restart: Option<Restart>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) hot: Option<Hot>,
+    pub(crate) cost: Option<Cost>,
     /// What could not be measured, and why.
     pub(crate) failures: Vec<String>,
 }
@@ -36,6 +38,7 @@ impl Results {
             restart: None,
             memory: Vec::new(),
             hot: None,
+            cost: None,
             failures: Vec::new(),
         })
     }
@@ -172,4 +175,17 @@ pub(crate) struct Hot {
     pub(crate) cpu: f64,
     /// All but the edits.
     pub(crate) writes: Writes,
+}
+
+/// What Ingresses, opt-ins and watches cost all who take part.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Cost {
+    /// Two from whose difference the inputs of the model come, and a larger one to hold the model against.
+    pub(crate) sizes: Vec<Size>,
+    /// Instances scoped to few and to many namespaces.
+    pub(crate) scoped: Vec<Scoped>,
+    /// CPU seconds of the API server for a watch that ends and begins anew.
+    pub(crate) renewal_cpu: f64,
+    /// Once there are two sizes.
+    pub(crate) inputs: Option<Inputs>,
 }

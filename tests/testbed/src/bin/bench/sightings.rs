@@ -5,13 +5,12 @@
 //! `/metrics`, which is large, or listing again and again would cost it more than what is measured. The bare loop runs
 //! beside the same watch.
 
+use crate::raw_watch::watch;
 use crate::world::{APPS, App};
 use anyhow::{Context, Result, bail};
-use futures::{AsyncBufReadExt, StreamExt};
+use futures::StreamExt;
 use ingress_sso_testbed::scene::STATUS;
-use k8s_openapi::api::networking::v1::Ingress;
-use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::Client;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -46,18 +45,11 @@ pub(crate) struct Sightings {
 impl Sightings {
     /// Sees all changes from now on.
     pub(crate) async fn start(client: &Client) -> Result<Self> {
-        let apps: Api<Ingress> = Api::all(client.clone());
-        let now = apps.list(&ListParams::default().labels(APPS).limit(1)).await?;
-        let version = now.metadata.resource_version.context("a list without resourceVersion")?;
-        let selector = APPS.replace('=', "%3D").replace('/', "%2F");
-        let request = http::Request::get(format!(
-            "/apis/networking.k8s.io/v1/ingresses?watch=true&timeoutSeconds=86400\
-             &labelSelector={selector}&resourceVersion={version}"
-        ));
-        let stream = client.request_stream(request.body(Vec::new())?).await.context("watch the apps")?;
+        let selector = format!("labelSelector={}", APPS.replace('=', "%3D").replace('/', "%2F"));
+        let lines = watch(client, "/apis/networking.k8s.io/v1/ingresses", &selector).await?;
         let (sender, changes) = unbounded_channel();
         let task = tokio::spawn(async move {
-            if let Err(error) = read(Box::pin(stream.lines()), &sender).await {
+            if let Err(error) = read(lines, &sender).await {
                 eprintln!("bench: the watch on the apps: {error:#}");
             }
         });

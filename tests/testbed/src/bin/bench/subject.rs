@@ -24,12 +24,15 @@ pub(crate) struct Subject {
 impl Subject {
     /// Starts it in `world`, and does not wait for it.
     pub(crate) fn start(program: &Path, world: &World, concurrency: usize) -> Result<Self> {
-        let builder = Controller::builder(program).kubeconfig(world.plane.kubeconfig()).args([
-            "--outpost",
-            OUTPOST,
-            "--concurrency",
-            &concurrency.to_string(),
-        ]);
+        Self::start_with(program, world, &["--concurrency".to_owned(), concurrency.to_string()])
+    }
+
+    /// The same with other arguments.
+    pub(crate) fn start_with(program: &Path, world: &World, args: &[String]) -> Result<Self> {
+        let builder = Controller::builder(program)
+            .kubeconfig(world.plane.kubeconfig())
+            .args(["--outpost", OUTPOST])
+            .args(args);
         let start = Instant::now();
         Ok(Self { controller: builder.start()?, start })
     }
@@ -37,16 +40,21 @@ impl Subject {
     /// Starts it and returns when it is ready, with the time from the start.
     pub(crate) async fn ready(program: &Path, world: &World, concurrency: usize) -> Result<(Self, Duration)> {
         let subject = Self::start(program, world, concurrency)?;
+        let time = subject.until_ready().await?;
+        Ok((subject, time))
+    }
+
+    /// Returns when it is ready, with the time from the start.
+    pub(crate) async fn until_ready(&self) -> Result<Duration> {
         loop {
-            if let Ok(answer) = subject.controller.get("/readyz").await
+            if let Ok(answer) = self.controller.get("/readyz").await
                 && answer.status == 200
             {
-                let time = subject.start.elapsed();
-                return Ok((subject, time));
+                return Ok(self.start.elapsed());
             }
-            let process = subject.controller.process();
+            let process = self.controller.process();
             process.ensure_running()?;
-            ensure!(subject.start.elapsed() < PATIENCE, process.failure("is not ready"));
+            ensure!(self.start.elapsed() < PATIENCE, process.failure("is not ready"));
             sleep(Duration::from_millis(2)).await;
         }
     }

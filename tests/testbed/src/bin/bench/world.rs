@@ -123,9 +123,13 @@ impl World {
 
     /// Opts all `apps` in, or out, many at once.
     pub(crate) async fn opt(&self, apps: &[App], is_in: bool) -> Result<()> {
+        self.annotate_all(apps, OPT_IN, if is_in { "true" } else { "false" }).await
+    }
+
+    /// Sets an annotation on all `apps`, many at once.
+    pub(crate) async fn annotate_all(&self, apps: &[App], key: &str, value: &str) -> Result<()> {
         // Not a closure that borrows: what it makes would not be `Send`.
-        let requests =
-            apps.iter().map(|app| self.annotate(app, OPT_IN, if is_in { "true" } else { "false" }));
+        let requests = apps.iter().map(|app| self.annotate(app, key, value));
         stream::iter(requests.collect::<Vec<_>>())
             .buffer_unordered(CROWD)
             .try_for_each(|()| async { Ok(()) })
