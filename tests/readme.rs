@@ -1,10 +1,11 @@
-//! The README says what the program does, all of it.
+//! The README says what the program does, all of it, and the documents beside it name no flag that there is not.
 
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 use ingress_sso::cli::Cli;
 use ingress_sso::plan::refusal::Refusal;
 
 const README: &str = include_str!("../README.md");
+const SCALING: &str = include_str!("../docs/scaling.md");
 
 #[test]
 fn every_flag_of_run_is_listed_with_its_variable_and_no_other() {
@@ -28,4 +29,14 @@ fn every_reason_to_refuse_is_explained() {
     let missing: Vec<_> =
         Refusal::REASONS.iter().filter(|reason| !README.contains(&format!("`{reason}`"))).collect();
     assert!(missing.is_empty(), "README.md does not explain {missing:?}");
+}
+
+#[test]
+fn arguments_for_several_instances_are_valid() {
+    let arguments: Vec<&str> =
+        SCALING.lines().filter_map(|line| line.trim_start().strip_prefix("- --")).collect();
+    assert!(!arguments.is_empty());
+    let arguments = arguments.iter().map(|argument| format!("--{argument}"));
+    Cli::try_parse_from(["ingress-sso".to_owned(), "run".to_owned()].into_iter().chain(arguments))
+        .unwrap_or_else(|error| panic!("{error}"));
 }

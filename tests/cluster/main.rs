@@ -8,6 +8,7 @@ mod refusals;
 mod rendered;
 mod repair;
 mod resilience;
+mod shards;
 mod traefik;
 
 /// The controller that is tested.
