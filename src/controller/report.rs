@@ -21,6 +21,10 @@ const CAPACITY: usize = 16_384;
 /// enough to do while apps still wait for their protection.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
+/// Events after which a recorder is replaced. It keeps each for six minutes, to count what repeats itself, and looks through
+/// all of them for each: good for an app that flaps, and a burden after a storm.
+const REMEMBERED: usize = 128;
+
 /// The API rejects a longer note.
 const MAX_NOTE: usize = 1024;
 
@@ -66,9 +70,16 @@ impl Reporter {
 
 async fn publish(client: Client, mut reports: Receiver<Report>, mut is_busy: watch::Receiver<bool>) {
     let instance = std::env::var("POD_NAME").ok().or_else(|| std::env::var("HOSTNAME").ok());
-    let recorder = Recorder::new(client, Source { controller: MANAGER.to_owned(), instance });
+    let source = Source { controller: MANAGER.to_owned(), instance };
+    let mut recorder = Recorder::new(client.clone(), source.clone());
+    let mut remembered = 0;
     while let Some(report) = reports.recv().await {
         rest(&mut is_busy).await;
+        if remembered == REMEMBERED {
+            recorder = Recorder::new(client.clone(), source.clone());
+            remembered = 0;
+        }
+        remembered += 1;
         let event = Event {
             type_: if report.is_warning { EventType::Warning } else { EventType::Normal },
             reason: report.reason.to_owned(),
