@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use ingress_sso::cli::{Cli, Command, RunArgs};
 use ingress_sso::contract::{MANAGED_BY, MANAGER, middleware_name};
 use ingress_sso::middleware::Middleware;
-use ingress_sso_testbed::builders::{IngressBuilder, ingress_class, namespace, outpost_service};
+use ingress_sso_testbed::builders::{IngressBuilder, namespace, outpost_service};
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
@@ -16,7 +16,7 @@ use ingress_sso_testbed::traefik::install_crds;
 use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace, Pod, Probe, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -156,8 +156,8 @@ fn the_probes_ask_the_port_that_the_program_listens_on() -> Result<()> {
 async fn the_rights_suffice_for_a_whole_life_in_the_whole_cluster() -> Result<()> {
     let _alone = CONTROLLERS.lock().await;
     install().await?;
-    install_kind().await?;
     let scene = Scene::new(PROGRAM).await?;
+    install_kind(&scene).await?;
     deploy_outpost(&scene).await?;
     let life = Life { controller: installed_controller(&scene).await?, scene };
     let scene = &life.scene;
@@ -237,28 +237,28 @@ async fn the_rights_suffice_for_a_whole_life_in_the_whole_cluster() -> Result<()
 
 /// When each right is needed first. One that is granted and not in this table, or the reverse, fails the test below.
 const NEEDED: [(&str, &str, Occasion); 28] = [
-    ("ingressclasses", "list", Occasion::Start),
+    ("ingressclasses", "list", Occasion::StartInPages),
     ("ingressclasses", "watch", Occasion::Start),
     ("ingresses", "get", Occasion::OptOut),
-    ("ingresses", "list", Occasion::Start),
+    ("ingresses", "list", Occasion::StartInPages),
     ("ingresses", "watch", Occasion::Start),
     ("ingresses", "create", Occasion::Created),
     ("ingresses", "patch", Occasion::Created),
     ("ingresses", "delete", Occasion::OptOut),
     ("services", "get", Occasion::Mishap(Mishap::ServiceOfAnotherType)),
-    ("services", "list", Occasion::Start),
+    ("services", "list", Occasion::StartInPages),
     ("services", "watch", Occasion::Start),
     ("services", "create", Occasion::Created),
     ("services", "patch", Occasion::Mishap(Mishap::ServiceEdited)),
     ("services", "delete", Occasion::OptOut),
     ("configmaps", "get", Occasion::NameOfHeadersTaken),
-    ("configmaps", "list", Occasion::Start),
+    ("configmaps", "list", Occasion::StartInPages),
     ("configmaps", "watch", Occasion::Start),
     ("configmaps", "create", Occasion::Created),
     ("configmaps", "patch", Occasion::Mishap(Mishap::HeadersReplaced)),
     ("configmaps", "delete", Occasion::OptOut),
     ("middlewares", "get", Occasion::OptInWhileMiddlewareLingers),
-    ("middlewares", "list", Occasion::Start),
+    ("middlewares", "list", Occasion::StartInPages),
     ("middlewares", "watch", Occasion::Start),
     ("middlewares", "create", Occasion::CreatedOnTraefik),
     ("middlewares", "patch", Occasion::Mishap(Mishap::MiddlewareEdited)),
@@ -291,8 +291,11 @@ async fn without_any_one_of_its_rights_the_controller_is_forbidden_something() -
 
 /// Runs a controller that lacks one right through the occasion for it, and waits until it complains of just that.
 async fn is_missed(resource: &str, verb: &str, occasion: Occasion) -> Result<()> {
-    install_kind().await?;
-    let scene = Scene::new(PROGRAM).await?;
+    let scene = match occasion {
+        Occasion::StartInPages => Scene::without_streamed_lists(PROGRAM).await?,
+        _ => Scene::new(PROGRAM).await?,
+    };
+    install_kind(&scene).await?;
     let kubeconfig = kubeconfig_without(&scene, resource, verb).await?;
     let scope =
         ["--namespace", scene.namespace(), "--outpost-namespace", scene.namespace(), "--outpost", OUTPOST];
@@ -319,6 +322,8 @@ struct Life {
 #[derive(Clone, Copy, Debug)]
 enum Occasion {
     Start,
+    /// Where the API server does not stream lists.
+    StartInPages,
     Created,
     OptOut,
     OptInAgain,
@@ -333,7 +338,7 @@ impl Occasion {
     async fn come(self, life: &Life) -> Result<()> {
         let scene = &life.scene;
         match self {
-            Self::Start => return Ok(()),
+            Self::Start | Self::StartInPages => return Ok(()),
             Self::Created => {
                 scene.create::<Ingress>(scene.opted_in(APP, &host(scene))).await?;
                 return Ok(());
@@ -347,7 +352,7 @@ impl Occasion {
             _ => protect(scene).await?,
         }
         match self {
-            Self::Start | Self::Created | Self::CreatedOnTraefik => Ok(()),
+            Self::Start | Self::StartInPages | Self::Created | Self::CreatedOnTraefik => Ok(()),
             Self::OptInWhileMiddlewareLingers => {
                 opt_out_with_lingering_middleware(scene).await?;
                 opt_in(scene).await
@@ -475,16 +480,14 @@ async fn until_middleware_is_right(scene: &Scene) -> Result<()> {
 }
 
 /// The kind and the class of Traefik's, once for all tests of this process.
-async fn install_kind() -> Result<()> {
-    static INSTALLED: OnceCell<()> = OnceCell::const_new();
-    let install = || async {
-        let plane = ControlPlane::shared().await?;
-        install_crds(plane).await?;
-        let class = ingress_class("traefik", "traefik.io/ingress-controller");
-        Api::<IngressClass>::all(plane.client()?).create(&PostParams::default(), &class).await?;
-        Ok(())
-    };
-    INSTALLED.get_or_try_init(install).await.copied()
+async fn install_kind(scene: &Scene) -> Result<()> {
+    static INSTALLED: Mutex<BTreeSet<String>> = Mutex::const_new(BTreeSet::new());
+    let mut installed = INSTALLED.lock().await;
+    if installed.insert(scene.plane().url()) {
+        install_crds(scene.plane()).await?;
+        scene.class("traefik", "traefik.io/ingress-controller").await?;
+    }
+    Ok(())
 }
 
 async fn protect(scene: &Scene) -> Result<()> {

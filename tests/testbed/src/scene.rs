@@ -18,6 +18,7 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// How long a test waits for what should take milliseconds: long, since the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -51,13 +52,14 @@ impl Scene {
 
     /// The same on a control plane of the test's own, which lives as long as the process, for what concerns a whole cluster.
     pub async fn alone(program: &str) -> Result<Self> {
-        Self::alone_with(program, &[]).await
+        Self::on(Box::leak(Box::new(ControlPlane::start().await?)), program).await
     }
 
-    /// The same with further flags for the API server.
-    pub async fn alone_with(program: &str, api_server_flags: &[&str]) -> Result<Self> {
-        let plane = ControlPlane::start_with(api_server_flags).await?;
-        Self::on(Box::leak(Box::new(plane)), program).await
+    /// A fresh namespace on another control plane that all tests of this process share: its API server does not stream lists.
+    pub async fn without_streamed_lists(program: &str) -> Result<Self> {
+        static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
+        let start = || ControlPlane::start_with(&["--feature-gates=WatchList=false"]);
+        Self::on(PLANE.get_or_try_init(start).await?, program).await
     }
 
     async fn on(plane: &'static ControlPlane, program: &str) -> Result<Self> {
