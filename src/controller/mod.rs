@@ -1,6 +1,7 @@
 //! Watches and writes: the only part that talks to the API.
 
 mod in_flight;
+mod lookout;
 mod queue;
 mod reconcile;
 mod report;

@@ -1,6 +1,7 @@
 //! Watches the API and feeds the index. Each watch stands alone: one that fails is logged, counted and tried again
 //! by itself, and stops none of the others.
 
+use super::lookout::Lookout;
 use super::queue::backoff;
 use super::{SharedIndex, brief};
 use crate::config::Scope;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 /// How often the delay of a failing watch doubles: up to 26 seconds. There are few watches, and while one fails nobody
@@ -46,6 +48,7 @@ struct Watch<K> {
     observe: Observe<K>,
     /// What it means that the API server does not know the kind; `None` for those that every server knows.
     missing: Option<fn(&mut Index) -> Vec<Key>>,
+    lookout: Lookout,
     /// How many watches of the same source have yet to deliver their first list.
     outstanding: Arc<AtomicUsize>,
 }
@@ -76,6 +79,7 @@ pub(super) fn start(
         config: Config::default(),
         observe: observe_class as Observe<IngressClass>,
         missing: None,
+        lookout: Lookout::new(),
         outstanding: Arc::new(AtomicUsize::new(1)),
     };
     starter.spawn(&mut tasks, Api::all(client.clone()), classes);
@@ -111,14 +115,17 @@ impl Starter<'_> {
             Scope::Namespaces(names) => names.iter().cloned().map(Some).collect(),
         };
         let outstanding = Arc::new(AtomicUsize::new(namespaces.len()));
-        for namespace in namespaces {
+        let first = Lookout::new();
+        for (position, namespace) in namespaces.into_iter().enumerate() {
+            let lookout = if position == 0 { first.clone() } else { first.of_another() };
             let api = match &namespace {
                 None => Api::all(self.client.clone()),
                 Some(name) => Api::namespaced(self.client.clone(), name),
             };
             let outstanding = Arc::clone(&outstanding);
             let config = config.clone();
-            self.spawn(tasks, api, Watch { source, namespace, config, observe, missing, outstanding });
+            let watch = Watch { source, namespace, config, observe, missing, lookout, outstanding };
+            self.spawn(tasks, api, watch);
         }
     }
 
@@ -143,11 +150,13 @@ where
         let event = match event {
             Ok(event) => event,
             Err(error) if refuses_to_stream(&error) => {
-                info!(source = ?watch.source, "the API server does not stream lists, reading them in pages");
+                debug!(source = ?watch.source, "the API server does not stream lists, reading them in pages");
                 events = self::events(&api, &watch.config, InitialListStrategy::ListWatch);
                 continue;
             }
             Err(error) => {
+                // Not kube's own backoff: each new attempt begins with a good event, which would reset it.
+                let delay = backoff(failures.min(MAX_DOUBLINGS));
                 if let Some(missing) = watch.missing.filter(|_| is_unknown_kind(&error)) {
                     if !std::mem::replace(&mut is_first_list, true) {
                         watch.outstanding.fetch_add(1, Ordering::AcqRel);
@@ -158,17 +167,18 @@ where
                     if touched.send(index.with(missing)).is_err() {
                         return;
                     }
+                    watch.lookout.missed(delay).await;
                 } else {
                     report(&watch, &error, failures);
+                    sleep(delay).await;
                 }
-                // Not kube's own backoff: each new attempt begins with a good event, which would reset it.
-                tokio::time::sleep(backoff(failures.min(MAX_DOUBLINGS))).await;
                 failures += 1;
                 continue;
             }
         };
         if !matches!(event, Event::Init) {
             failures = 0;
+            watch.lookout.found();
         }
         let keys = match event {
             Event::Init => {

@@ -279,7 +279,12 @@ async fn a_list_that_a_user_applied_with_our_entry_is_his() -> Result<()> {
 #[tokio::test]
 async fn the_kind_may_be_missing_come_and_go() -> Result<()> {
     let scene = with_classes(Scene::alone(PROGRAM).await?).await?;
-    let controller = scene.controller(&[]).await?;
+    // The watch of the scene's namespace, the second in scope, waits for what that of the first finds.
+    let scope =
+        ["--namespace", &format!("aaa,{}", scene.namespace()), "--outpost-namespace", scene.namespace()];
+    let args = [&scope[..], &["--outpost", OUTPOST]].concat();
+    let controller = scene.start(scene.plane().kubeconfig(), &args)?;
+    controller.wait_ready(PATIENCE).await?;
     scene.create::<Ingress>(on_traefik(&scene, "n8n")).await?;
     scene.create::<Ingress>(scene.opted_in("nginx", "app.example.com")).await?;
     let refused = scene.until_status("n8n", "Refused").await?;
