@@ -15,6 +15,7 @@ use crate::usage::{Usage, cpu_seconds, machine_cpu_seconds};
 use crate::world::{World, by_kind};
 use anyhow::Result;
 use ingress_sso_testbed::writes::Writes;
+use std::fmt;
 use std::time::Instant;
 
 /// How many seconds all of it takes, about.
@@ -34,7 +35,12 @@ pub(crate) async fn run(plan: &Plan, progress: &mut Progress, results: &mut Resu
             for &concurrency in &plan.concurrencies {
                 for &apps in &plan.apps {
                     let case = Case { plan, layout, concurrency, apps };
-                    results.cold_start.push(case.pair(round, progress).await?);
+                    match case.pair(round, progress).await {
+                        Ok(pair) => results.cold_start.push(pair),
+                        Err(error) => {
+                            results.fail(&format!("cold start, round {}, {case}", round + 1), &error);
+                        }
+                    }
                     output::write_json(plan, results)?;
                 }
             }
@@ -50,14 +56,18 @@ struct Case<'a> {
     apps: usize,
 }
 
+impl fmt::Display for Case<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { layout, concurrency, apps, .. } = self;
+        write!(formatter, "{apps} apps, layout {layout}, {concurrency} at once")
+    }
+}
+
 impl Case<'_> {
     async fn pair(&self, round: usize, progress: &mut Progress) -> Result<ColdStart> {
         let Self { layout, concurrency, apps, .. } = *self;
         let mut begin = |who: &str| {
-            let what = format!(
-                "cold start, round {}: {apps} apps, layout {layout}, {concurrency} at once, {who}",
-                round + 1
-            );
+            let what = format!("cold start, round {}, {self}, {who}", round + 1);
             progress.begin(&what, guess_run(apps));
         };
         // Whoever comes second may find the machine warmer.

@@ -57,11 +57,8 @@ async fn bench(args: &Args) -> Result<bool> {
     let mut results = Results::new(&plan).await.context("look at the machine")?;
     let mut progress = Progress::new(&plan);
     for scenario in plan.scenarios.clone() {
-        // Hours of other figures are not lost to one that cannot be had.
         if let Err(error) = measure(scenario, &plan, &mut progress, &mut results).await {
-            let failure = format!("{scenario}: {error:#}");
-            eprintln!("bench: {failure}");
-            results.failures.push(failure);
+            results.fail(&scenario.to_string(), &error);
         }
         output::write_json(&plan, &results)?;
     }

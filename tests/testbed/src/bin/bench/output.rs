@@ -50,13 +50,16 @@ fn draw(path: &Path, cases: &[Case<'_>], concurrency: usize) -> Result<(), Box<d
         .x_label_area_size(44)
         .y_label_area_size(56)
         .build_cartesian_2d(0.0..most * 1.05, 0.0..longest * 1.2)?;
-    chart.configure_mesh().x_desc("apps").y_desc("milliseconds per app").max_light_lines(0).draw()?;
+    let whole = |apps: &f64| format!("{apps:.0}");
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc("apps").x_label_formatter(&whole).y_desc("milliseconds per app").max_light_lines(0).draw()?;
     for (index, layout) in [Layout::One, Layout::Ten, Layout::Each].into_iter().enumerate() {
         let of_layout = || cases.iter().filter(move |case| case.layout == layout);
         if of_layout().next().is_none() {
             continue;
         }
-        let color = Palette99::pick(index).to_rgba();
+        // Red, green, blue; the third of the palette is a yellow that is hard to see on white.
+        let color = Palette99::pick(if index == 2 { 3 } else { index }).to_rgba();
         let name = match layout {
             Layout::One => "one namespace",
             Layout::Ten => "ten apps a namespace",

@@ -38,7 +38,7 @@ impl Plan {
             storm: 1_000,
             ingresses: vec![10_000, 100_000],
             hot_seconds: 60,
-            cost: vec![5_000, 20_000, 50_000],
+            cost: vec![4_000, 12_000, 30_000],
             ..Self::default()
         }
     }

@@ -42,6 +42,13 @@ impl Results {
             failures: Vec::new(),
         })
     }
+
+    /// Notes that `what` could not be measured, and goes on: hours of other figures are not lost to one that cannot be had.
+    pub(crate) fn fail(&mut self, what: &str, error: &anyhow::Error) {
+        let failure = format!("{what}: {error:#}");
+        eprintln!("bench: {failure}");
+        self.failures.push(failure);
+    }
 }
 
 /// The bare loop and the controller, one after the other.

@@ -5,7 +5,7 @@
 //! `/metrics`, which is large, or listing again and again would cost it more than what is measured. The bare loop runs
 //! beside the same watch.
 
-use crate::raw_watch::watch;
+use crate::raw_watch::{Lines, watch};
 use crate::world::{APPS, App};
 use anyhow::{Context, Result, bail};
 use futures::StreamExt;
@@ -117,10 +117,7 @@ struct Metadata {
     annotations: BTreeMap<String, String>,
 }
 
-async fn read(
-    mut lines: impl StreamExt<Item = std::io::Result<String>> + Unpin,
-    sender: &UnboundedSender<Sighting>,
-) -> Result<()> {
+async fn read(mut lines: Lines, sender: &UnboundedSender<Sighting>) -> Result<()> {
     while let Some(line) = lines.next().await {
         let (line, at) = (line?, Instant::now());
         let Event { object: Object { mut metadata } } =

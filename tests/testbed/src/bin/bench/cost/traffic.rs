@@ -36,6 +36,15 @@ struct Counter {
     bytes: AtomicU64,
 }
 
+impl Counter {
+    fn add(&self, line: &str) {
+        self.events.fetch_add(1, Ordering::Relaxed);
+        // And the line's end.
+        let length = u64::try_from(line.len()).unwrap_or(0) + 1;
+        self.bytes.fetch_add(length, Ordering::Relaxed);
+    }
+}
+
 impl Traffic {
     /// Counts from now on.
     pub(crate) async fn start(client: &Client) -> Result<Self> {
@@ -45,11 +54,13 @@ impl Traffic {
             let mut lines = watch(client, path, selector).await?;
             let counter = Arc::clone(&counter);
             tasks.spawn(async move {
-                while let Some(Ok(line)) = lines.next().await {
-                    counter.events.fetch_add(1, Ordering::Relaxed);
-                    // And the line's end.
-                    let length = u64::try_from(line.len()).unwrap_or(0) + 1;
-                    counter.bytes.fetch_add(length, Ordering::Relaxed);
+                while let Some(line) = lines.next().await {
+                    match line {
+                        Ok(line) => counter.add(&line),
+                        Err(error) => {
+                            eprintln!("bench: what is counted from now on is too little: {error:#}");
+                        }
+                    }
                 }
             });
         }
