@@ -1,4 +1,4 @@
-//! Ingresses as the watch decodes them.
+//! Ingresses as watches and answers to writes are decoded.
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::networking::v1::{Ingress, IngressSpec};

@@ -1,6 +1,7 @@
 //! A kind that the API server does not know yet: of the watches on it in many namespaces one goes on asking, and the
 //! others wait for what it finds.
 
+use super::announce;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -29,24 +30,21 @@ impl Lookout {
 
     /// Notes that the API server knows the kind.
     pub(super) fn found(&self) {
-        self.note(true);
+        if self.asks {
+            announce(&self.is_known, true);
+        }
     }
 
     /// Notes that the API server does not know the kind, and waits until it is time to ask again: after `delay` for the
     /// watch that asks, and for the others not before that has found it.
     pub(super) async fn missed(&self, delay: Duration) {
-        self.note(false);
-        sleep(delay).await;
-        if !self.asks {
-            // However that ends, it is time to ask again.
-            let _ = timeout(MAX_WAIT, self.is_known.subscribe().wait_for(|is_known| *is_known)).await;
-        }
-    }
-
-    fn note(&self, is_known: bool) {
         if self.asks {
-            self.is_known.send_if_modified(|known| std::mem::replace(known, is_known) != is_known);
+            announce(&self.is_known, false);
+            return sleep(delay).await;
         }
+        sleep(delay).await;
+        // However that ends, it is time to ask again.
+        let _ = timeout(MAX_WAIT, self.is_known.subscribe().wait_for(|is_known| *is_known)).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod in_flight;
 mod lookout;
+mod observe;
 mod queue;
 mod reconcile;
 mod report;
@@ -53,6 +54,11 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
     }
     text
+}
+
+/// Says whether something is so to all who wait for it, if that is news.
+fn announce(said: &Sender<bool>, is_so: bool) {
+    said.send_if_modified(|said| std::mem::replace(said, is_so) != is_so);
 }
 
 /// What the controller needs beyond [`Settings`].
@@ -176,8 +182,7 @@ impl Workers {
                 self.add_all(index);
             }
             self.start_ready();
-            let is_busy = !self.running.is_empty();
-            self.busy.send_if_modified(|busy| std::mem::replace(busy, is_busy) != is_busy);
+            announce(&self.busy, !self.running.is_empty());
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(keys) = touches.recv() => keys.into_iter().for_each(|key| self.queue.add(key)),

@@ -2,17 +2,14 @@
 //! by itself, and stops none of the others.
 
 use super::lookout::Lookout;
+use super::observe::{Observed, observe_outpost};
 use super::queue::backoff;
 use super::{SharedIndex, brief};
 use crate::config::Scope;
 use crate::contract::{DISCOVERY_SELECTOR, MANAGED_BY, MANAGER};
-use crate::facts::{
-    ConfigMapFacts, DiscoveredOutpost, Identity, IngressClassFacts, IngressFacts, MiddlewareFacts, ObjectKey,
-    ServiceFacts,
-};
+use crate::facts::{Identity, ObjectKey};
 use crate::index::{Index, Key, Source};
 use crate::middleware::Middleware;
-use crate::plan::Dialect;
 use crate::watched::WatchedIngress;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -21,7 +18,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::IngressClass;
 use kube::runtime::watcher;
 use kube::runtime::watcher::{Config, Error, Event, InitialListStrategy};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -37,7 +34,7 @@ use tracing::{debug, info, warn};
 const MAX_DOUBLINGS: u32 = 8;
 
 /// Puts an object into the index; the answer is what that touches.
-type Observe<K> = fn(&mut Index, &K) -> Vec<Key>;
+type Observe<K> = fn(&K, &mut Index) -> Vec<Key>;
 
 /// What one watch needs besides its API.
 struct Watch<K> {
@@ -67,17 +64,17 @@ pub(super) fn start(
     let ours = Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
     let outposts = Config::default().labels(DISCOVERY_SELECTOR);
     let all = Config::default();
-    starter.namespaced(&mut tasks, scope, Source::Ingresses, &all, observe_ingress, None);
-    starter.namespaced(&mut tasks, scope, Source::Services, &external, observe_service, None);
-    starter.namespaced(&mut tasks, scope, Source::ConfigMaps, &ours, observe_config_map, None);
+    starter.namespaced(&mut tasks, scope, Source::Ingresses, &all, WatchedIngress::observe, None);
+    starter.namespaced(&mut tasks, scope, Source::Services, &external, Service::observe, None);
+    starter.namespaced(&mut tasks, scope, Source::ConfigMaps, &ours, ConfigMap::observe, None);
     starter.namespaced(&mut tasks, outpost_scope, Source::Outposts, &outposts, observe_outpost, None);
     let missing = Some(Index::miss_middlewares as fn(&mut Index) -> Vec<Key>);
-    starter.namespaced(&mut tasks, scope, Source::Middlewares, &all, observe_middleware, missing);
+    starter.namespaced(&mut tasks, scope, Source::Middlewares, &all, Middleware::observe, missing);
     let classes = Watch {
         source: Source::Classes,
         namespace: None,
         config: Config::default(),
-        observe: observe_class as Observe<IngressClass>,
+        observe: IngressClass::observe as Observe<IngressClass>,
         missing: None,
         lookout: Lookout::new(),
         outstanding: Arc::new(AtomicUsize::new(1)),
@@ -187,7 +184,7 @@ where
             }
             Event::InitApply(object) => {
                 listed.insert(ObjectKey::of(object.meta()));
-                index.with(|index| (watch.observe)(index, &object))
+                index.with(|index| (watch.observe)(&object, index))
             }
             Event::InitDone => {
                 let gone = index.with(|index| index.keys_of(watch.source, watch.namespace.as_deref()));
@@ -202,7 +199,7 @@ where
                 }
                 keys
             }
-            Event::Apply(object) => index.with(|index| (watch.observe)(index, &object)),
+            Event::Apply(object) => index.with(|index| (watch.observe)(&object, index)),
             Event::Delete(object) => {
                 let (key, identity) = (ObjectKey::of(object.meta()), Identity::of(object.meta()));
                 index.with(|index| index.forget(watch.source, &key, Some(&identity)))
@@ -258,60 +255,5 @@ fn report<K>(watch: &Watch<K>, error: &Error, failures: u32) {
     if failures == 0 || failures.is_power_of_two() {
         let namespace = watch.namespace.as_deref().unwrap_or("*");
         warn!(source = ?watch.source, namespace, failures = failures + 1, error, "watch failed, trying again");
-    }
-}
-
-fn observe_ingress(index: &mut Index, ingress: &WatchedIngress) -> Vec<Key> {
-    let settings = Arc::clone(index.settings());
-    match IngressFacts::extract(&ingress.0, &settings.keys) {
-        Ok(facts) => index.observe_ingress(facts),
-        Err(error) => {
-            warn!(name = ingress.name_any(), %error, "the API sent an Ingress that is none");
-            Vec::new()
-        }
-    }
-}
-
-fn observe_service(index: &mut Index, service: &Service) -> Vec<Key> {
-    let settings = Arc::clone(index.settings());
-    index.observe_service(ServiceFacts::extract(service, &settings.keys))
-}
-
-fn observe_config_map(index: &mut Index, config_map: &ConfigMap) -> Vec<Key> {
-    index.observe_headers(ConfigMapFacts::extract(config_map))
-}
-
-fn observe_class(index: &mut Index, class: &IngressClass) -> Vec<Key> {
-    let facts = IngressClassFacts::extract(class);
-    let key = facts.key.clone();
-    let before = index.dialect_of(&key);
-    let touched = index.observe_class(facts);
-    let dialect = index.dialect_of(&key).filter(|dialect| before != Some(*dialect));
-    let name = &key.name;
-    match dialect {
-        // The class of an ingress-nginx that is gone is often kept, and served by Traefik.
-        Some(Dialect::Nginx) if !index.settings().classes.contains_key(&**name) => info!(
-            class = %name, dialect = %Dialect::Nginx,
-            "class found; if Traefik serves it, this dialect leaves apps open: then say --class {name}=traefik-nginx"
-        ),
-        Some(dialect) => info!(class = %name, %dialect, "class found"),
-        None => {}
-    }
-    touched
-}
-
-fn observe_middleware(index: &mut Index, middleware: &Middleware) -> Vec<Key> {
-    let settings = Arc::clone(index.settings());
-    index.observe_middleware(MiddlewareFacts::extract(middleware, &settings.keys))
-}
-
-fn observe_outpost(index: &mut Index, service: &Service) -> Vec<Key> {
-    match DiscoveredOutpost::extract(service) {
-        Ok(facts) => index.observe_outpost(facts),
-        Err(error) => {
-            let key = ObjectKey::of(&service.metadata);
-            warn!(service = %key, %error, "ignoring a Service with the labels of an outpost");
-            index.forget(Source::Outposts, &key, None)
-        }
     }
 }

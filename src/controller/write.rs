@@ -1,9 +1,10 @@
 //! Sends changes to the API, each conditioned on what the plan saw, and tells the index what came of them.
 
 use super::in_flight::InFlight;
+use super::observe::Observed;
 use super::{API_TIMEOUT, SharedIndex, brief};
 use crate::contract::MANAGER;
-use crate::facts::{ConfigMapFacts, Identity, IngressFacts, MiddlewareFacts, ObjectKey, OptIn, ServiceFacts};
+use crate::facts::{Identity, IngressFacts, ObjectKey, OptIn};
 use crate::index::{Key, Source};
 use crate::middleware::Middleware;
 use crate::plan::changes::{Annotate, Change, Companion, Kind, Repair};
@@ -275,7 +276,7 @@ impl Writer {
     }
 
     fn learn<K: Watched>(&self, object: &K) {
-        self.tell(object.learn(&self.index));
+        self.tell(self.index.with(|index| object.observe(index)));
     }
 
     /// Has `keys` looked at again.
@@ -287,45 +288,21 @@ impl Writer {
     }
 }
 
-/// Kinds that the index knows, and how it learns of an object.
+/// Kinds that are written, of which the index learns by the answer.
 trait Watched:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
+    Observed
+    + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
 {
-    fn learn(&self, index: &SharedIndex) -> Vec<Key>;
 }
 
-impl Watched for WatchedIngress {
-    fn learn(&self, index: &SharedIndex) -> Vec<Key> {
-        index.with(|index| {
-            let facts = IngressFacts::extract(&self.0, &Arc::clone(index.settings()).keys);
-            facts.map_or_else(|_| Vec::new(), |facts| index.observe_ingress(facts))
-        })
-    }
-}
-
-impl Watched for Service {
-    fn learn(&self, index: &SharedIndex) -> Vec<Key> {
-        index.with(|index| {
-            let facts = ServiceFacts::extract(self, &Arc::clone(index.settings()).keys);
-            index.observe_service(facts)
-        })
-    }
-}
-
-impl Watched for ConfigMap {
-    fn learn(&self, index: &SharedIndex) -> Vec<Key> {
-        index.with(|index| index.observe_headers(ConfigMapFacts::extract(self)))
-    }
-}
-
-impl Watched for Middleware {
-    fn learn(&self, index: &SharedIndex) -> Vec<Key> {
-        index.with(|index| {
-            let facts = MiddlewareFacts::extract(self, &Arc::clone(index.settings()).keys);
-            index.observe_middleware(facts)
-        })
-    }
-}
+impl Watched for WatchedIngress {}
+impl Watched for Service {}
+impl Watched for ConfigMap {}
+impl Watched for Middleware {}
 
 /// The key under which a shared companion is planned.
 fn shared_key(kind: Kind, key: &ObjectKey) -> Key {

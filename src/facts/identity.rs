@@ -18,7 +18,7 @@ enum Form {
     Other(Box<Texts>),
 }
 
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Texts {
     uid: String,
     version: String,
@@ -27,8 +27,10 @@ struct Texts {
 impl Identity {
     /// The identity in this metadata.
     pub fn of(metadata: &ObjectMeta) -> Self {
-        let text = |text: &Option<String>| text.as_deref().unwrap_or_default().to_owned();
-        Self::new(&text(&metadata.uid), &text(&metadata.resource_version))
+        Self::new(
+            metadata.uid.as_deref().unwrap_or_default(),
+            metadata.resource_version.as_deref().unwrap_or_default(),
+        )
     }
 
     /// The identity of these two, each empty for an object that was read from a file.

@@ -108,16 +108,13 @@ impl Model<'_> {
         let watches = watches_an_instance * instances;
         // As many watches as there would be with Traefik.
         let scope = namespaces * SCOPED_WATCHES / MEASURED_WATCHES;
-        let start = |value: fn(&Share) -> f64| {
+        let instance = |part: f64, value: fn(&Share) -> f64| {
             value(&inputs.fixed)
-                + sent * in_place(inputs, ingresses, apps, value)
+                + part * in_place(inputs, ingresses, apps, value)
                 + scope * value(&inputs.namespace)
         };
-        let held = |value: fn(&Share) -> f64| {
-            value(&inputs.fixed)
-                + kept * in_place(inputs, ingresses, apps, value)
-                + scope * value(&inputs.namespace)
-        };
+        let start = |value| instance(sent, value);
+        let held = |value| instance(kept, value);
         let objects =
             |value: fn(&Share) -> f64| value(&inputs.fixed) + in_place(inputs, ingresses, apps, value);
         let etcd = objects(|share| share.etcd);
