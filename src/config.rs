@@ -73,7 +73,7 @@ impl fmt::Display for AuthRoute {
 }
 
 /// What browsers speak to reach an app, or nginx to reach an outpost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scheme {
     /// TLS, wherever it ends.
     #[default]
@@ -92,7 +92,7 @@ impl fmt::Display for Scheme {
 }
 
 /// Where an outpost listens.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
     /// Whether the port speaks TLS.
     pub scheme: Scheme,
@@ -172,6 +172,11 @@ impl FromStr for ClusterDomain {
 }
 
 impl ClusterDomain {
+    /// Whether `host` is a name below it.
+    pub fn contains(&self, host: &str) -> bool {
+        host.strip_suffix(&self.0).is_some_and(|rest| rest.ends_with('.'))
+    }
+
     /// DNS name of a Service.
     pub fn service_host(&self, namespace: &str, service: &str) -> String {
         format!("{service}.{namespace}.svc.{}", self.0)

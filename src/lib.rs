@@ -11,6 +11,7 @@
 //! - [`facts`]: what is remembered of each object. Pure.
 //! - [`plan`]: what should exist, or why not. Pure.
 //! - [`index`]: holds the facts, knows who is affected by a change, gathers what bears on one app.
+//! - [`probe`]: asks an outpost whether it serves a host.
 //! - [`watched`]: Ingresses as a watch decodes them, which is not whole.
 //! - [`controller`]: watches and writes. The only part that talks to the API.
 //! - [`commands`]: the other subcommands; [`telemetry`]: logs and health.
@@ -24,5 +25,6 @@ pub mod facts;
 pub mod index;
 pub mod middleware;
 pub mod plan;
+pub mod probe;
 pub mod telemetry;
 pub mod watched;

@@ -8,7 +8,7 @@ use crate::facts::{DiscoveredOutpost, ObjectKey};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An outpost that an app may send its visitors to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Outpost {
     /// Name by which apps ask for it.
     pub name: String,

@@ -14,9 +14,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 const VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
 
-/// Accepts TLS with a fresh self-signed certificate, as an outpost does on its port 9443.
-pub(crate) fn self_signed() -> Result<TlsAcceptor> {
-    let names = vec!["authentik.example.test".to_owned()];
+/// Accepts TLS with a fresh self-signed certificate, as an outpost does on its port 9443; and that certificate in PEM.
+pub(crate) fn self_signed() -> Result<(TlsAcceptor, String)> {
+    let names = vec!["authentik.example.test".to_owned(), "localhost".to_owned()];
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(names).context("make a self-signed certificate")?;
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
@@ -24,7 +24,7 @@ pub(crate) fn self_signed() -> Result<TlsAcceptor> {
         .with_protocol_versions(VERSIONS)?
         .with_no_client_auth()
         .with_single_cert(vec![cert.der().clone()], key)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok((TlsAcceptor::from(Arc::new(config)), cert.pem()))
 }
 
 /// Connects to whatever answers, whoever that says it is. For tests only: it verifies no certificate.

@@ -413,7 +413,7 @@ async fn a_bearer_token_begins_a_session() {
 
 #[tokio::test]
 async fn over_tls() {
-    let outpost = Outpost::start_tls(anywhere(), Flavour::Rust, providers()).await.unwrap();
+    let (outpost, _) = Outpost::start_tls(anywhere(), Flavour::Rust, providers()).await.unwrap();
     let ping = ask(APP, "/outpost.goauthentik.io/ping");
     assert_eq!(ping.send_tls(outpost.address(), APP).await.unwrap().status, 204);
     assert!(ping.send(outpost.address()).await.is_err(), "plain HTTP on a TLS port");

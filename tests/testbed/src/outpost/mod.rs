@@ -114,9 +114,15 @@ impl Outpost {
         Self::build(listen, None, flavour, false, providers).await
     }
 
-    /// The same over TLS, with a self-signed certificate: an outpost's port 9443.
-    pub async fn start_tls(listen: SocketAddr, flavour: Flavour, providers: Vec<Provider>) -> Result<Self> {
-        Self::build(listen, Some(tls::self_signed()?), flavour, false, providers).await
+    /// The same over TLS, with a self-signed certificate: an outpost's port 9443. The certificate, which also names
+    /// `localhost`, comes in PEM.
+    pub async fn start_tls(
+        listen: SocketAddr,
+        flavour: Flavour,
+        providers: Vec<Provider>,
+    ) -> Result<(Self, String)> {
+        let (tls, certificate) = tls::self_signed()?;
+        Ok((Self::build(listen, Some(tls), flavour, false, providers).await?, certificate))
     }
 
     /// The outpost embedded in authentik's server: what it does not serve gets a 404 from authentik's core.

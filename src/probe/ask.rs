@@ -1,0 +1,203 @@
+//! The questions, and what is concluded from the answers.
+//!
+//! What outposts answer was read in goauthentik/authentik, `src/outpost/proxy` (from 2026.8) and `internal/outpost/proxyv2`
+//! (before). The two differ in little that a stranger sees.
+
+use super::{Answer, Conclusion, Findings, Hole, Line, Question, Target, Trouble};
+use crate::config::ClusterDomain;
+use crate::contract::OUTPOST_PATH;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use url::Url;
+
+const PING: &str = "/ping";
+const AUTH: &str = "/auth/nginx";
+const START: &str = "/start";
+
+/// What an outpost says of a host that none of its providers is for; Go's spells its keys with capitals.
+const NO_APP: &str = "no app for hostname";
+
+/// Paths that an outpost takes for its own although they are not, or not once they are cleaned.
+const RAW_PATHS: [&str; 3] = ["/..%2fx", "/../x", "x"];
+
+/// Asks whether the outpost of `target` serves its host. Names below `cluster_domain` are known inside the cluster only.
+pub async fn ask(line: &mut impl Line, target: &Target, cluster_domain: &ClusterDomain) -> Findings {
+    let mut asking = Asking { line, target, cluster_domain };
+    match asking.conclude().await {
+        Ok(Conclusion::Served) => {
+            Findings { conclusion: Conclusion::Served, holes: asking.holes().await.ok() }
+        }
+        Ok(conclusion) => Findings { conclusion, holes: None },
+        Err(trouble) => Findings { conclusion: Conclusion::of_trouble(target, trouble), holes: None },
+    }
+}
+
+struct Asking<'a, L> {
+    line: &'a mut L,
+    target: &'a Target,
+    cluster_domain: &'a ClusterDomain,
+}
+
+impl<L: Line> Asking<'_, L> {
+    async fn conclude(&mut self) -> Result<Conclusion, Trouble> {
+        let (outpost, address) = (&self.target.outpost.name, &self.target.outpost.address);
+        let status = self.get(PING, &[]).await?.status;
+        if status != 204 {
+            let (outpost, address) = (outpost.clone(), address.clone());
+            return Ok(Conclusion::NotAnOutpost { outpost, address, status });
+        }
+        let auth = self.auth(&self.target.url("/")).await?;
+        Ok(match auth.status {
+            401 => {
+                let start = self.start().await?;
+                self.of_start(&start)
+            }
+            200 => Conclusion::OpenBySkipRule { outpost: outpost.clone(), url: self.target.url("/") },
+            400 if auth.body.contains(NO_APP) => Conclusion::no_provider(self.target),
+            // An outpost that is a proxy itself sends strangers to its own login, whatever the path.
+            302 if auth.location.is_some_and(|location| location.contains(OUTPOST_PATH)) => self.wrong_mode(),
+            404 if self.start().await?.status == 302 => self.wrong_mode(),
+            404 => Conclusion::no_provider_embedded(self.target),
+            status @ 500 if auth.body.contains("configuration error") => {
+                let (outpost, address) = (outpost.clone(), address.clone());
+                Conclusion::HeaderLost { outpost, address, status }
+            }
+            status => self.unexpected("the auth check", status),
+        })
+    }
+
+    /// Where a visitor would be sent to log in, and from there back.
+    fn of_start(&self, answer: &Answer) -> Conclusion {
+        let target = self.target;
+        let Some(login) = answer.location.as_deref().filter(|_| answer.status == 302).and_then(Login::read)
+        else {
+            return self.unexpected("the way to the login", answer.status);
+        };
+        let host = target.asked_host();
+        // A provider for a whole domain logs in at a host of its own, and knows where to go from there.
+        if login.callback_host != host && login.returns_to.as_deref() != Some(host.as_str()) {
+            let (host, url) = (host.clone(), target.url(""));
+            return Conclusion::OtherExternalHost { host, url, found: login.callback_host };
+        }
+        if is_internal(&login.host, self.cluster_domain) {
+            let outpost = target.outpost.name.clone();
+            return Conclusion::InternalAuthentik { outpost, found: login.host };
+        }
+        Conclusion::Served
+    }
+
+    /// What the outpost lets strangers do who may choose paths and headers.
+    async fn holes(&mut self) -> Result<Vec<Hole>, Trouble> {
+        let mut holes = Vec::new();
+        for path in RAW_PATHS {
+            let url = self.target.url(&format!("{OUTPOST_PATH}{path}"));
+            if self.auth(&url).await?.status == 200 {
+                holes.push(Hole::RawPaths);
+                break;
+            }
+        }
+        let claimed =
+            [("x-original-url", self.target.url("/")), ("x-original-uri", format!("{OUTPOST_PATH}/x"))];
+        if self.get(AUTH, &claimed).await?.status == 200 {
+            holes.push(Hole::OriginalUri);
+        }
+        Ok(holes)
+    }
+
+    async fn auth(&mut self, url: &str) -> Result<Answer, Trouble> {
+        self.get(AUTH, &[("x-original-url", url.to_owned())]).await
+    }
+
+    async fn start(&mut self) -> Result<Answer, Trouble> {
+        let wanted: String = url::form_urlencoded::byte_serialize(self.target.url("/x").as_bytes()).collect();
+        self.get(&format!("{START}?rd={wanted}"), &[]).await
+    }
+
+    async fn get(&mut self, path: &str, headers: &[(&'static str, String)]) -> Result<Answer, Trouble> {
+        let host = self.target.asked_host();
+        // The outpost may see the one or the other, by who asks and by its release.
+        let forwarded =
+            [("x-forwarded-host", host.clone()), ("x-forwarded-proto", self.target.scheme.to_string())];
+        let headers = forwarded.into_iter().chain(headers.iter().cloned()).collect();
+        self.line.get(&Question { host, path: format!("{OUTPOST_PATH}{path}"), headers }).await
+    }
+
+    fn wrong_mode(&self) -> Conclusion {
+        Conclusion::WrongMode { host: self.target.host.to_string() }
+    }
+
+    fn unexpected(&self, question: &'static str, status: u16) -> Conclusion {
+        let (outpost, host) = (self.target.outpost.name.clone(), self.target.host.to_string());
+        Conclusion::Unexpected { outpost, host, question, status }
+    }
+}
+
+/// A redirect to authentik's login.
+struct Login {
+    /// Host of authentik.
+    host: String,
+    /// Host to which authentik sends the visitor back: that of the provider's `external_host`.
+    callback_host: String,
+    /// Host to which the outpost sends him from there; `None` where that is the start page of the provider.
+    returns_to: Option<String>,
+}
+
+/// The part of the `state` of a login that says where it leads. Its signature is the outpost's business.
+#[derive(Deserialize)]
+struct State {
+    #[serde(default)]
+    redirect: String,
+}
+
+impl Login {
+    fn read(location: &str) -> Option<Self> {
+        let url = Url::parse(location).ok()?;
+        let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value);
+        let callback = Url::parse(&parameter("redirect_uri")?).ok()?;
+        let returns_to = parameter("state").and_then(|state| {
+            let payload = BASE64_URL_SAFE_NO_PAD.decode(state.split('.').nth(1)?).ok()?;
+            let state: State = serde_json::from_slice(&payload).ok()?;
+            Some(Url::parse(&state.redirect).ok()?.host_str()?.to_owned())
+        });
+        let (host, callback_host) = (url.host_str()?.to_owned(), callback.host_str()?.to_owned());
+        Some(Self { host, callback_host, returns_to })
+    }
+}
+
+/// Whether browsers outside the cluster cannot know the name.
+fn is_internal(host: &str, cluster_domain: &ClusterDomain) -> bool {
+    let is_loopback =
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let is_address = || host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok();
+    host == "localhost"
+        || host.rsplit_once('.').is_some_and(|(_, last)| last == "svc")
+        || cluster_domain.contains(host)
+        || is_loopback()
+        || (!host.contains('.') && !is_address())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_browsers_cannot_know() {
+        let domain = ClusterDomain::default();
+        for internal in [
+            "authentik-server",
+            "localhost",
+            "authentik.authentik.svc",
+            "a.b.svc.cluster.local",
+            "127.0.0.1",
+            "[::1]",
+        ] {
+            assert!(is_internal(internal, &domain), "{internal}");
+        }
+        for public in
+            ["authentik.example.com", "10.0.0.5", "[2001:db8::1]", "svc.example.com", "auth.home.arpa"]
+        {
+            assert!(!is_internal(public, &domain), "{public}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Asks an outpost, as a stranger would, whether it serves a host, and concludes in one sentence what is missing.
+//!
+//! [`ask`] puts the questions over a [`Line`] to the outpost: [`Direct`], or one that leads through something else. Nothing
+//! that could log anyone in is ever sent: no cookie, no token, and redirects are read and not followed.
+
+mod ask;
+mod conclusion;
+mod direct;
+mod trust;
+
+pub use ask::ask;
+pub use conclusion::{Conclusion, Hole};
+pub use direct::Direct;
+pub use trust::{Trust, TrustError};
+
+use crate::config::Scheme;
+use crate::facts::Host;
+use crate::plan::outpost::Outpost;
+use std::time::Duration;
+
+/// How long an outpost has for each step of a conversation: to be resolved, to take a connection, to answer.
+pub const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A host that an outpost is asked about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    /// Who is asked.
+    pub outpost: Outpost,
+    /// The host, as the app's Ingress spells it.
+    pub host: Host,
+    /// What browsers speak to reach it.
+    pub scheme: Scheme,
+}
+
+impl Target {
+    /// The host in the questions: of a wildcard, one of the names that it stands for.
+    fn asked_host(&self) -> String {
+        match self.host.as_str().strip_prefix("*.") {
+            Some(domain) => format!("ingress-sso-probe.{domain}"),
+            None => self.host.to_string(),
+        }
+    }
+
+    /// A URL of the host, as a visitor would ask for it; `path` is empty or begins with a slash.
+    fn url(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme, self.asked_host())
+    }
+}
+
+/// One request: GET, without a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The host it is for, to be sent as `Host` where the line can choose it.
+    pub host: String,
+    /// Path and query.
+    pub path: String,
+    /// Headers besides.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// As much of an answer as conclusions are drawn from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The header `Location`.
+    pub location: Option<String>,
+    /// The beginning of the body, at most [`MAX_BODY`] bytes.
+    pub body: String,
+}
+
+/// How much of a body is read.
+pub const MAX_BODY: usize = 4096;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The name does not resolve.
+    Unresolved,
+    /// Nothing listens at the port.
+    Refused,
+    /// No answer in time: to the lookup, the connection or the request.
+    TimedOut,
+    /// TLS cannot be agreed on, by the certificate for the most part.
+    Tls(String),
+    /// What listens does not speak HTTP, or broke off.
+    NoHttp(String),
+}
+
+/// A way on which questions get to an outpost.
+pub trait Line {
+    /// Asks, and waits for the answer for [`TIMEOUT`] at most.
+    fn get(&mut self, question: &Question) -> impl Future<Output = Result<Answer, Trouble>> + Send;
+}
+
+/// What asking about a host brought to light.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// Whether the host is served.
+    pub conclusion: Conclusion,
+    /// What the outpost lets strangers do; `None` where it was not asked, since the host is not served.
+    pub holes: Option<Vec<Hole>>,
+}
