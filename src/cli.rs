@@ -3,6 +3,7 @@
 
 use crate::config::{InvalidSetting, RawSettings, Scope, Settings, TraefikSettings};
 use crate::contract::DEFAULT_PREFIX;
+use crate::probe::{Trust, TrustError};
 use crate::telemetry::LogFormat;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -127,6 +128,15 @@ pub struct RunArgs {
     #[arg(long = "outpost-namespace", env = "INGRESS_SSO_OUTPOST_NAMESPACE", value_delimiter = ',', value_name = "NAME", action = ArgAction::Append)]
     outpost_namespaces: Vec<String>,
 
+    /// Ask outposts whether they serve the hosts of apps. Without it, Protected means no more than that route and
+    /// annotations are in place.
+    #[arg(long, env = "INGRESS_SSO_PROBE", default_value = "true", value_name = "true|false", action = ArgAction::Set)]
+    pub probe: bool,
+
+    /// PEM file of certificate authorities to accept from outposts that are reached by https, besides those of the system.
+    #[arg(long, env = "INGRESS_SSO_OUTPOST_CA", value_name = "FILE")]
+    outpost_ca: Option<PathBuf>,
+
     /// How many apps to work on at once, which is also the number of connections to the API server.
     #[arg(long, env = "INGRESS_SSO_CONCURRENCY", default_value = "16", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
@@ -141,6 +151,11 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// Whose certificates are accepted from outposts, if these are asked at all.
+    pub fn trust(&self) -> Result<Option<Trust>, TrustError> {
+        self.probe.then(|| Trust::new(self.outpost_ca.as_deref())).transpose()
+    }
+
     /// Where apps are looked for, and where outposts.
     pub fn scopes(&self) -> Result<(Scope, Scope), InvalidSetting> {
         let apps = Scope::new("--namespace", &self.namespaces)?;

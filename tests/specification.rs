@@ -27,7 +27,9 @@ use ingress_sso::facts::{ConfigMapFacts, ObjectKey};
 use ingress_sso::index::{Index, Source};
 use ingress_sso::plan::Dialect;
 use ingress_sso::plan::refusal::Refusal;
+use ingress_sso::plan::status::Assurance;
 use ingress_sso::plan::warning::Warning;
+use ingress_sso::probe::Conclusion;
 use ingress_sso_testbed::builders::{IngressBuilder, external_name_service, ingress, outpost_service};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::{Ingress, IngressBackend, IngressRule};
@@ -98,6 +100,7 @@ fn all_cases() -> Vec<Case> {
         requests(),
         lost_headers(),
         status(),
+        what_the_outpost_says(),
         opting_out(),
         traefik::by_its_own_annotations(),
         traefik::lists_with_entries_of_others(),
@@ -1475,6 +1478,69 @@ fn lost_headers() -> Vec<Case> {
             protected().with("sso.djieno.com/headers-uid", "uid-of-new-headers"),
         )
         .by(["1. annotate n8n-prd/n8n: Protected + auth"]),
+    ]
+}
+
+/// Whether the outpost serves the app decides what is said, and nothing else.
+fn what_the_outpost_says() -> Vec<Case> {
+    let missing = || Assurance::Missing(Conclusion::WrongMode { host: "app.djieno.com".to_owned() });
+    let pending = || {
+        settled_but(&[
+            ("sso.djieno.com/status", Some("Pending")),
+            ("sso.djieno.com/message", Some("the provider is wrong")),
+        ])
+    };
+    let made = |status| {
+        [
+            "1. create Service n8n-prd/authentik-proxy-outpost",
+            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create Ingress n8n-prd/n8n-outpost-path",
+            status,
+        ]
+    };
+    vec![
+        Case::new(
+            "An app that its outpost serves is protected",
+            World::new().app(app()).assured(Assurance::Served),
+            protected(),
+        )
+        .by(made("2. annotate n8n-prd/n8n: Protected + auth")),
+        Case::new(
+            "An app that its outpost does not serve gets all that protects it, and its status says what is missing",
+            World::new().app(app()).assured(missing()),
+            protected(),
+        )
+        .by(made("2. annotate n8n-prd/n8n: Pending + auth")),
+        Case::new(
+            "An app of which nothing is known yet gets all that protects it",
+            World::new().app(app()).assured(Assurance::Awaited),
+            protected(),
+        )
+        .by(made("2. annotate n8n-prd/n8n: Pending + auth")),
+        Case::new(
+            "An app is said to be protected no longer when its outpost does not serve it any more, and keeps its protection",
+            settled().assured(missing()),
+            protected(),
+        )
+        .by(["1. annotate n8n-prd/n8n: Pending + auth"]),
+        Case::new(
+            "What an app is said to lack stands while it is asked for again",
+            pending().assured(Assurance::Awaited),
+            protected(),
+        )
+        .by([]),
+        Case::new(
+            "An app that has what it lacked is protected",
+            pending().assured(Assurance::Served),
+            protected(),
+        )
+        .by(["1. annotate n8n-prd/n8n: Protected + auth"]),
+        Case::new(
+            "What an outpost says is no reason to protect an app that is refused",
+            World::new().app(app().nginx("canary", "true")).assured(Assurance::Served),
+            refused("Canary", ["canary"]),
+        )
+        .by(["1. annotate n8n-prd/n8n: Refused"]),
     ]
 }
 

@@ -7,6 +7,7 @@ pub use render::{Problem, Rendered, render, render_text};
 pub use run::run;
 
 use crate::config::InvalidSetting;
+use crate::probe::TrustError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -17,6 +18,9 @@ use thiserror::Error;
 pub enum CommandError {
     #[error("{0}")]
     Setting(#[from] InvalidSetting),
+
+    #[error("{0}")]
+    Trust(#[from] TrustError),
 
     #[error(
         "cannot find a cluster: {0}. Outside a Pod set KUBECONFIG to a kubeconfig file; inside one check that its \

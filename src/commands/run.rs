@@ -16,7 +16,8 @@ pub fn run(args: &RunArgs) -> Result<(), CommandError> {
     let settings = args.plan.settings()?;
     let (scope, outpost_scope) = args.scopes()?;
     telemetry::start_logging(args.log_format);
-    let options = Options { scope, outpost_scope, concurrency: usize::from(args.concurrency) };
+    let probe = args.trust()?.map(Arc::new);
+    let options = Options { scope, outpost_scope, concurrency: usize::from(args.concurrency), probe };
     // One thread: it waits for the API most of the time, and each further one has memory of its own.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Start)?;

@@ -3,6 +3,7 @@
 mod in_flight;
 mod lookout;
 mod observe;
+mod probes;
 mod queue;
 mod reconcile;
 mod report;
@@ -11,8 +12,10 @@ mod write;
 
 use crate::config::{Scope, Settings};
 use crate::index::{Index, Key, Source};
+use crate::probe::Trust;
 use crate::telemetry::Health;
 use kube::Client;
+use probes::Probes;
 use queue::Queue;
 use reconcile::{Outcome, Reconciler};
 use report::Reporter;
@@ -70,6 +73,8 @@ pub struct Options {
     pub outpost_scope: Scope,
     /// How many keys are reconciled at once.
     pub concurrency: usize,
+    /// Whether outposts are asked if they serve the hosts of apps, and whose certificates are accepted then.
+    pub probe: Option<Arc<Trust>>,
 }
 
 /// The index, for all who feed and ask it. The lock is never held across an await.
@@ -90,13 +95,17 @@ pub async fn run(
     health: Health,
     shutdown: CancellationToken,
 ) {
-    let index = SharedIndex(Arc::new(Mutex::new(Index::new(settings))));
+    let index = SharedIndex(Arc::new(Mutex::new(Index::new(Arc::clone(&settings)))));
     let (touched, mut keys) = unbounded_channel();
+    let probes = match options.probe {
+        Some(trust) => Probes::start(settings, trust, touched.clone()),
+        None => Probes::off(),
+    };
     let mut watches = watch::start(&client, &index, &touched, &options.scope, &options.outpost_scope);
     let (busy, is_busy) = channel(false);
     let (reporter, lane) = Reporter::start(client.clone(), is_busy);
     let writer = Writer::new(client, index.clone(), touched);
-    let reconciler = Arc::new(Reconciler::new(index.clone(), writer, reporter));
+    let reconciler = Arc::new(Reconciler::new(index.clone(), writer, reporter, probes));
 
     let has_lists = tokio::select! {
         has_lists = first_lists(&index, &mut keys, &health) => has_lists,

@@ -1,12 +1,14 @@
 //! Brings one key from what is to what should be: plan, write, tell.
 
 use super::SharedIndex;
+use super::probes::{Asked, Probes};
 use super::report::{Report, Reporter};
 use super::write::{WriteError, Writer};
 use crate::contract::Keys;
 use crate::facts::{IngressFacts, ObjectKey};
 use crate::index::Key;
-use crate::plan::changes::{AppPlan, Change, Kind, State, Status, app_plan, keep_with_status};
+use crate::plan::changes::{AppPlan, Change, Kind, app_plan, keep_with_status};
+use crate::plan::status::{ASKING, Assurance, State, Status};
 use crate::plan::warning::Warning;
 use crate::plan::{AppView, Decision, decide};
 use futures::future::join_all;
@@ -37,6 +39,7 @@ pub(super) struct Reconciler {
     index: SharedIndex,
     writer: Writer,
     reporter: Reporter,
+    probes: Probes,
     memory: Mutex<HashMap<ObjectKey, Memory>>,
 }
 
@@ -57,6 +60,8 @@ struct Prepared {
     again: Option<Duration>,
     /// Whether this takes protection away, as asked.
     is_opt_out: bool,
+    /// Whether annotations are to be written that say more once the outpost has answered.
+    is_awaited: bool,
 }
 
 /// Whom to tell about, and what its status says so far.
@@ -68,8 +73,8 @@ struct Told {
 }
 
 impl Reconciler {
-    pub(super) fn new(index: SharedIndex, writer: Writer, reporter: Reporter) -> Self {
-        Self { index, writer, reporter, memory: Mutex::default() }
+    pub(super) fn new(index: SharedIndex, writer: Writer, reporter: Reporter, probes: Probes) -> Self {
+        Self { index, writer, reporter, probes, memory: Mutex::default() }
     }
 
     /// Reconciles `key`, which has failed `failures` times in a row.
@@ -104,9 +109,8 @@ impl Reconciler {
     }
 
     async fn reconcile_app(&self, app: &ObjectKey, failures: u32) -> Outcome {
-        let prepared = self.prepare(app);
-        match self.carry_out(app, &prepared.plan).await {
-            Ok(()) => {
+        match self.bring_about(app).await {
+            Ok(prepared) => {
                 self.tell(app, &prepared);
                 prepared.again.map_or(Outcome::Done, Outcome::Again)
             }
@@ -117,15 +121,30 @@ impl Reconciler {
         }
     }
 
+    async fn bring_about(&self, app: &ObjectKey) -> Result<Prepared, WriteError> {
+        let mut prepared = self.prepare(app);
+        if prepared.is_awaited {
+            let stages = &prepared.plan.stages;
+            let companions = stages.iter().take_while(|stage| !stage.iter().any(is_annotation)).count();
+            let (made, ()) =
+                tokio::join!(self.carry_out(app, &stages[..companions]), self.probes.settle(app));
+            made?;
+            prepared = self.prepare(app);
+        }
+        self.carry_out(app, &prepared.plan.stages).await?;
+        Ok(prepared)
+    }
+
     fn prepare(&self, app: &ObjectKey) -> Prepared {
         let is_overdue = self
             .remember(app, |memory| memory.waiting_since.is_some_and(|since| since.elapsed() >= PATIENCE));
-        let (plan, decision, told) = self.index.with(|index| {
+        let (plan, decision, told, assurance) = self.index.with(|index| {
             let settings = index.settings().clone();
-            let view = index.view(app);
+            let mut view = index.view(app);
             let decision = decide(&view, &settings);
+            view.assurance = self.probes.assurance(app, asked(&view, &decision, &settings.keys));
             let plan = app_plan(&view, &decision, &settings.keys, is_overdue);
-            (plan, decision, Told::of(&view, &settings.keys))
+            (plan, decision, Told::of(&view, &settings.keys), view.assurance)
         });
         let again = match &decision {
             Decision::Wait { waiting, .. } => {
@@ -144,9 +163,10 @@ impl Reconciler {
         {
             self.look_again_at_taken_names(app);
         }
-        let takes_away = |change: &Change| matches!(change, Change::Annotate(_) | Change::Edit(_));
-        let is_opt_out = decision == Decision::Unprotect && plan.stages.iter().flatten().any(takes_away);
-        Prepared { plan, told, again, is_opt_out }
+        let is_annotated = plan.stages.iter().flatten().any(is_annotation);
+        let is_opt_out = decision == Decision::Unprotect && is_annotated;
+        let is_awaited = assurance == Assurance::Awaited && is_annotated;
+        Prepared { plan, told, again, is_opt_out, is_awaited }
     }
 
     /// Objects under a name that we need, but of a kind that is not watched, are known only from a failed create.
@@ -158,8 +178,8 @@ impl Reconciler {
         });
     }
 
-    async fn carry_out(&self, app: &ObjectKey, plan: &AppPlan) -> Result<(), WriteError> {
-        for stage in &plan.stages {
+    async fn carry_out(&self, app: &ObjectKey, stages: &[Vec<Change>]) -> Result<(), WriteError> {
+        for stage in stages {
             let results = join_all(stage.iter().map(|change| self.writer.perform(change))).await;
             for (change, result) in stage.iter().zip(results) {
                 let is_route = match change {
@@ -193,7 +213,8 @@ impl Reconciler {
             told.state.as_deref() != Some(&status.state.to_string()) || told.message.as_ref() != message
         };
         let transition = prepared.plan.status.as_ref().filter(|status| is_new(status));
-        if let Some(status) = transition {
+        // An answer is on its way, and with it something to tell.
+        if let Some(status) = transition.filter(|status| status.reason != ASKING) {
             self.tell_status(app, told, status);
         }
         if prepared.is_opt_out {
@@ -208,9 +229,9 @@ impl Reconciler {
     }
 
     fn tell_status(&self, app: &ObjectKey, told: &Told, status: &Status) {
-        let is_warning = status.state != State::Protected && status.state != State::Pending;
+        let is_warning = status.is_warning();
         let outpost = status.outpost.as_deref();
-        let note = match outpost {
+        let note = match outpost.filter(|_| status.state == State::Protected) {
             Some(outpost) => format!("behind authentik, guarded by the outpost {outpost}"),
             None => status.message.clone(),
         };
@@ -253,7 +274,7 @@ impl Reconciler {
         let (Some(plan), Some(told)) = (plan.filter(|plan| !plan.stages.is_empty()), told) else {
             return;
         };
-        match self.carry_out(app, &plan).await {
+        match self.carry_out(app, &plan.stages).await {
             Ok(()) => plan.status.iter().for_each(|status| self.tell_status(app, &told, status)),
             Err(error) => {
                 warn!(namespace = %app.namespace, name = %app.name, %error, "cannot write the status either");
@@ -286,6 +307,18 @@ impl Told {
     fn report(&self, reason: &'static str, is_warning: bool, note: String) -> Report {
         Report { app: self.app.clone(), uid: self.uid.clone(), is_warning, reason, note }
     }
+}
+
+/// What the outpost of an app is asked about: only once it is certain that visitors are sent there.
+fn asked<'a>(view: &AppView<'a>, decision: &Decision, keys: &Keys) -> Option<Asked<'a>> {
+    let Decision::Protect(protection) = decision else { return None };
+    let (request, app) = (view.request?.as_ref().ok()?, view.ingress?.app()?);
+    Some(Asked { request, is_believed: Status::is_said_protected(protection, app, keys) })
+}
+
+/// Whether the change is one of the app's own Ingress.
+fn is_annotation(change: &Change) -> bool {
+    matches!(change, Change::Annotate(_) | Change::Edit(_))
 }
 
 /// Whether people should hear of a failure: at once where it will not pass by itself, else when it has not.

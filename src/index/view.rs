@@ -6,6 +6,7 @@ use super::{Index, place};
 use crate::facts::{Host, IngressFacts, MiddlewareFacts, ObjectKey};
 use crate::plan::decision::describe_backend;
 use crate::plan::request::Request;
+use crate::plan::status::Assurance;
 use crate::plan::{AppView, HostHolder, Slot, companions};
 
 /// Open neighbours named in one warning; a host with hundreds needs no longer text.
@@ -44,6 +45,7 @@ impl Index {
             headers_were_missed: self.missed_headers.contains(app),
             middleware_twin: middleware.as_ref().and_then(|key| self.twin_of(key)).cloned(),
             middleware: middleware.map_or(Slot::Vacant, |key| self.middleware_slot(&key)),
+            assurance: Assurance::default(),
         }
     }
 

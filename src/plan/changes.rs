@@ -2,6 +2,7 @@
 
 use super::companions;
 use super::decision::{AppView, Decision, Protection, Slot, outpost_still_used};
+use super::status::{State, Status, WAITING};
 use super::traefik;
 use super::warning::Warning;
 use crate::contract::{Keys, ROUTER_MIDDLEWARES};
@@ -139,55 +140,6 @@ pub struct Repair {
     pub patch: Value,
 }
 
-/// State of an app, as its `status` annotation says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// The route stands and the annotations are in.
-    Protected,
-    /// On its way.
-    Pending,
-    /// Someone has to change something first.
-    Refused,
-    /// The API rejects what the controller has to do.
-    Failing,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Protected => "Protected",
-            Self::Pending => "Pending",
-            Self::Refused => "Refused",
-            Self::Failing => "Failing",
-        })
-    }
-}
-
-/// State of an app with its reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// The state.
-    pub state: State,
-    /// A stable `CamelCase` word for Events and logs.
-    pub reason: &'static str,
-    /// Why, and what to do; empty while protected.
-    pub message: String,
-    /// The outpost that guards the app, once that is decided.
-    pub outpost: Option<String>,
-}
-
-impl Status {
-    fn protected(outpost: &str) -> Self {
-        let outpost = Some(outpost.to_owned());
-        Self { state: State::Protected, reason: "Protected", message: String::new(), outpost }
-    }
-
-    /// An app that is not protected, or not as it should be, for this reason.
-    pub fn unprotected(state: State, reason: &'static str, message: String) -> Self {
-        Self { state, reason, message, outpost: None }
-    }
-}
-
 /// What to do for one app.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AppPlan {
@@ -215,7 +167,7 @@ pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue
             plan
         }
         Decision::Wait { waiting, protection } => {
-            let pending = Status::unprotected(State::Pending, "Waiting", waiting.to_string());
+            let pending = Status::unprotected(State::Pending, WAITING, waiting.to_string());
             let told = if is_overdue { keep_with_status(view, keys, pending) } else { AppPlan::default() };
             let stages = protection.iter().flat_map(|protection| {
                 [companions(view, protection, keys), delete_route_of_others(view, protection)]
@@ -247,7 +199,7 @@ fn protect(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> AppPlan 
     let Some((ingress, app)) = view.ingress.and_then(|ingress| Some((ingress, ingress.app()?))) else {
         return AppPlan::default();
     };
-    let status = Status::protected(&protection.outpost);
+    let status = Status::of_protected(&view.assurance, protection, app, keys);
     let mut annotations = protection.annotations.clone();
     set_status(&mut annotations, keys, &status);
 

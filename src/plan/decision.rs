@@ -5,6 +5,7 @@ use super::changes::Companion;
 use super::companions;
 use super::refusal::Refusal;
 use super::request::{Request, Unresolved};
+use super::status::Assurance;
 use super::waiting::Waiting;
 use super::warning::Warning;
 use crate::config::Settings;
@@ -94,6 +95,8 @@ pub struct AppView<'a> {
     pub middleware: Slot<&'a MiddlewareFacts>,
     /// Another Middleware that Traefik cannot tell from that one.
     pub middleware_twin: Option<ObjectKey>,
+    /// What is known of whether the outpost serves the app's hosts. It has no part in the decision, only in what is said.
+    pub assurance: Assurance,
 }
 
 /// What becomes of an app.

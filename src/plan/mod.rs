@@ -12,6 +12,7 @@ mod nginx;
 pub mod outpost;
 pub mod refusal;
 pub mod request;
+pub mod status;
 mod traefik;
 mod traefik_nginx;
 pub mod waiting;

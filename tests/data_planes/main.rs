@@ -10,6 +10,7 @@ mod lane;
 mod life;
 mod limits;
 mod login;
+mod probe;
 mod several;
 mod site;
 mod stage;
@@ -69,6 +70,7 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
         life::add(&mut trials, lane);
         attacks::add(&mut trials, lane);
     }
+    probe::add(&mut trials);
     traefik::add(&mut trials);
     limits::add(&mut trials);
     trials.all

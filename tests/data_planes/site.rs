@@ -81,14 +81,16 @@ impl Site {
         Outpost::start(SocketAddr::new(address.into(), 9000), flavour, providers).await
     }
 
-    /// Starts a controller that knows the outposts `names`.
+    /// Starts a controller that knows the outposts `names`, and asks them.
     pub(crate) async fn controller(&self, names: &[&str], arguments: &[&str]) -> Result<Controller> {
         let outposts: Vec<String> = names
             .iter()
             .map(|name| format!("--outpost={name}=http://{}:9000", self.outpost_host(name)))
             .collect();
         let outposts: Vec<&str> = outposts.iter().map(String::as_str).collect();
-        self.scene.controller_with(&[&outposts, self.lane.arguments(), arguments].concat()).await
+        self.scene
+            .controller_with(&[&outposts, self.lane.arguments(), &["--probe=true"], arguments].concat())
+            .await
     }
 
     fn outpost_host(&self, name: &str) -> String {

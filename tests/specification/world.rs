@@ -8,7 +8,8 @@ use ingress_sso::facts::{
 use ingress_sso::index::{Index, Source};
 use ingress_sso::middleware::Middleware;
 use ingress_sso::plan::changes::{AppPlan, app_plan};
-use ingress_sso::plan::{Decision, decide};
+use ingress_sso::plan::status::Assurance;
+use ingress_sso::plan::{AppView, Decision, decide};
 use ingress_sso_testbed::builders::{IngressBuilder, ingress, ingress_class};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -37,6 +38,7 @@ pub(crate) struct World {
     events: Vec<fn(&mut Index)>,
     subject: ObjectKey,
     is_overdue: bool,
+    assurance: Assurance,
 }
 
 impl World {
@@ -64,6 +66,7 @@ impl World {
             events: Vec::new(),
             subject: ObjectKey::new("n8n-prd", "n8n"),
             is_overdue: false,
+            assurance: Assurance::NotAsked,
         }
     }
 
@@ -135,6 +138,12 @@ impl World {
         self
     }
 
+    /// This is known of whether the outpost serves the app.
+    pub(crate) fn assured(mut self, assurance: Assurance) -> Self {
+        self.assurance = assurance;
+        self
+    }
+
     /// What is asked is the fate of this app.
     pub(crate) fn about(mut self, namespace: &str, name: &str) -> Self {
         self.subject = ObjectKey::new(namespace, name);
@@ -149,7 +158,7 @@ impl World {
     /// What becomes of the app, and the requests that carry it out.
     pub(crate) fn decide(&self) -> (Decision, AppPlan) {
         let index = self.index();
-        let view = index.view(&self.subject);
+        let view = AppView { assurance: self.assurance.clone(), ..index.view(&self.subject) };
         let decision = decide(&view, &self.settings);
         let plan = app_plan(&view, &decision, &self.settings.keys, self.is_overdue);
         (decision, plan)

@@ -76,9 +76,11 @@ impl Controller {
     /// Prepares `<program> run --listen 127.0.0.1:<a free port>`.
     ///
     /// The tests of the package know the program as `env!("CARGO_BIN_EXE_ingress-sso")`. The environment of
-    /// this process is passed on; the arguments end up after `--listen`.
+    /// this process is passed on; the arguments end up after `--listen`. It does not ask outposts anything, since most
+    /// tests have none that could answer: `--probe=true` among the arguments makes it do so.
     pub fn builder(program: impl Into<PathBuf>) -> Builder {
-        Builder { program: program.into(), args: Vec::new(), env: Vec::new() }
+        let builder = Builder { program: program.into(), args: Vec::new(), env: Vec::new() };
+        builder.env("INGRESS_SSO_PROBE", "false")
     }
 
     /// Waits until `GET /readyz` answers 200, at most `timeout`.

@@ -97,10 +97,12 @@ async fn demo(kind: DataPlane, visitors: Option<&Visitors<'_>>) -> Result<()> {
 
     step("Start the controller");
     say(&format!("ingress-sso run --outpost {OUTPOST} {}", kind.arguments().join(" ")));
+    let probe = if visitors.is_some() { &["--probe=true"][..] } else { &[] };
     let controller = Controller::builder(&program)
         .kubeconfig(plane.kubeconfig())
         .args(["--outpost", OUTPOST])
         .args(kind.arguments())
+        .args(probe)
         .start()?;
     controller.wait_ready(PATIENCE).await?;
     say("ready");

@@ -1,0 +1,159 @@
+//! What the controller says of an app by what its outpost answers.
+
+use crate::app::App;
+use crate::lane::Lane;
+use crate::site::Site;
+use crate::{Trials, add};
+use anyhow::{Context, Result, ensure};
+use futures::{StreamExt, TryStreamExt};
+use ingress_sso_testbed::outpost::{Outpost, Provider};
+use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, PATIENCE, STATUS, annotation, injected};
+use ingress_sso_testbed::wait::eventually;
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::ResourceExt;
+use kube::api::{WatchEvent, WatchParams};
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+
+pub(crate) fn add(trials: &mut Trials) {
+    for lane in [Lane::NginxDirect, Lane::Traefik] {
+        add!(
+            trials,
+            lane,
+            one_write_says_that_an_app_is_protected,
+            an_app_without_a_provider_is_pending_until_it_has_one,
+            a_dead_outpost_is_told_of_and_keeps_nothing_from_being_protected,
+            a_silent_outpost_delays_no_protection,
+            after_a_restart_nothing_is_written_until_there_is_news,
+        );
+    }
+}
+
+/// An app without protection, an outpost that serves it as `provider` says, and a controller.
+async fn site(lane: Lane, provider: impl Fn(&App) -> Result<Provider>) -> Result<(Site, App, Outpost)> {
+    let site = Site::new(lane).await?;
+    let app = App::open(&site, "app", |ingress| ingress).await?;
+    let outpost = site.outpost("main", vec![provider(&app)?]).await?;
+    Ok((site, app, outpost))
+}
+
+fn right(app: &App) -> Result<Provider> {
+    Provider::forward_single(&app.url(""))
+}
+
+fn other(_: &App) -> Result<Provider> {
+    Provider::forward_single("https://other.example.test")
+}
+
+async fn opt_in(site: &Site) -> Result<Ingress> {
+    site.scene.annotate("app", OPT_IN, Some("true")).await
+}
+
+/// Statuses of the app after `version`, change by change, up to `last`.
+async fn statuses(site: &Site, version: &str, last: &str) -> Result<Vec<Option<String>>> {
+    let only = WatchParams::default().fields("metadata.name=app").timeout(60);
+    let mut changes = site.scene.api::<Ingress>().watch(&only, version).await?.boxed();
+    let mut statuses = Vec::new();
+    while let Some(change) = changes.try_next().await? {
+        let WatchEvent::Modified(ingress) = change else { continue };
+        statuses.push(annotation(&ingress, STATUS).map(str::to_owned));
+        if statuses.last().is_some_and(|status| status.as_deref() == Some(last)) {
+            return Ok(statuses);
+        }
+    }
+    anyhow::bail!("never {last}: {statuses:?}")
+}
+
+async fn one_write_says_that_an_app_is_protected(lane: Lane) -> Result<()> {
+    let (site, _app, _outpost) = site(lane, right).await?;
+    let _controller = site.controller(&["main"], &[]).await?;
+    let asked = opt_in(&site).await?;
+    let version = asked.resource_version().context("no version")?;
+    let statuses = statuses(&site, &version, "Protected").await?;
+    ensure!(statuses.len() == 1, "{statuses:?}");
+    Ok(())
+}
+
+async fn an_app_without_a_provider_is_pending_until_it_has_one(lane: Lane) -> Result<()> {
+    let (site, app, outpost) = site(lane, other).await?;
+    let _controller = site.controller(&["main"], &[]).await?;
+    opt_in(&site).await?;
+    // Go's outpost with a single provider is another matter; this one knows no such host.
+    let pending = site.scene.until_status("app", "Pending").await?;
+    let message = annotation(&pending, MESSAGE).unwrap_or_default();
+    ensure!(message.contains(&format!("External host {}", app.url(""))), "{message}");
+    let event = site.scene.until_event("app", "NoProvider").await?;
+    ensure!(event.type_.as_deref() == Some("Warning"), "{event:?}");
+
+    outpost.set_providers(vec![right(&app)?]);
+    let protected = site.scene.until_protected("app").await?;
+    ensure!(annotation(&protected, MESSAGE).is_none(), "{:?}", protected.annotations());
+    app.until_login(&site, "/").await?;
+    let events = site.scene.events("app").await?;
+    let warnings = events.iter().filter(|event| event.reason.as_deref() == Some("NoProvider"));
+    ensure!(warnings.count() == 1, "{events:?}");
+    Ok(())
+}
+
+async fn a_dead_outpost_is_told_of_and_keeps_nothing_from_being_protected(lane: Lane) -> Result<()> {
+    let (site, app, mut outpost) = site(lane, right).await?;
+    outpost.stop().await;
+    let _controller = site.controller(&["main"], &[]).await?;
+    opt_in(&site).await?;
+    site.scene.until_event("app", "OutpostConnectionRefused").await?;
+    app.until(&site, "a closed door", async |app| Ok(app.ask(&site, "/").await?.status == 500)).await?;
+    outpost.restart().await?;
+    site.scene.until_protected("app").await?;
+    app.until_login(&site, "/").await
+}
+
+async fn a_silent_outpost_delays_no_protection(lane: Lane) -> Result<()> {
+    let (site, _app, mut outpost) = site(lane, right).await?;
+    outpost.stop().await;
+    let silent = TcpListener::bind(outpost.address()).await?;
+    let _controller = site.controller(&["main"], &[]).await?;
+    let asked = opt_in(&site).await?;
+    let version = asked.resource_version().context("no version")?;
+    let statuses = statuses(&site, &version, "Pending").await?;
+    ensure!(statuses.len() == 1, "{statuses:?}");
+    let wired = site.scene.ingress("app").await?;
+    let is_wired = !injected(&wired).is_empty()
+        || wired.annotations().contains_key(ingress_sso::contract::ROUTER_MIDDLEWARES);
+    ensure!(is_wired, "{:?}", wired.annotations());
+    let message = annotation(&wired, MESSAGE).unwrap_or_default();
+    ensure!(message.contains("being asked"), "it waited for the outpost: {message}");
+    site.scene.until_event("app", "OutpostTimedOut").await?;
+    drop(silent);
+    Ok(())
+}
+
+async fn after_a_restart_nothing_is_written_until_there_is_news(lane: Lane) -> Result<()> {
+    let (site, app, outpost) = site(lane, right).await?;
+    let controller = site.controller(&["main"], &[]).await?;
+    opt_in(&site).await?;
+    site.scene.until_protected("app").await?;
+    controller.terminate(PATIENCE).await?;
+    outpost.clear();
+    let controller = site.controller(&["main"], &[]).await?;
+    eventually("the outpost to be asked", PATIENCE, || async {
+        Ok((!outpost.requests().is_empty()).then_some(()))
+    })
+    .await?;
+    site.scene.stays::<Ingress>("app").await?;
+    controller.terminate(PATIENCE).await?;
+
+    // What was wrong before the restart is not said to be right after it.
+    outpost.set_providers(vec![other(&app)?]);
+    let controller = site.controller(&["main"], &[]).await?;
+    site.scene.until_status("app", "Pending").await?;
+    controller.terminate(PATIENCE).await?;
+    let silent: SocketAddr = outpost.address();
+    drop(outpost);
+    let listener =
+        eventually("the outpost to be gone", PATIENCE, || async { Ok(TcpListener::bind(silent).await.ok()) })
+            .await?;
+    let _controller = site.controller(&["main"], &[]).await?;
+    site.scene.stays::<Ingress>("app").await?;
+    drop(listener);
+    Ok(())
+}
