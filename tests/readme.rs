@@ -2,7 +2,6 @@
 
 use clap::{CommandFactory, Parser};
 use ingress_sso::cli::Cli;
-use ingress_sso::plan::refusal::Refusal;
 
 const README: &str = include_str!("../README.md");
 const SCALING: &str = include_str!("../docs/scaling.md");
@@ -22,13 +21,6 @@ fn every_flag_of_run_is_listed_with_its_variable_and_no_other() {
         listed.remove(row.unwrap_or_else(|| panic!("README.md does not list {flag} with {variable}")));
     }
     assert!(listed.is_empty(), "README.md lists flags that there are not: {listed:?}");
-}
-
-#[test]
-fn every_reason_to_refuse_is_explained() {
-    let missing: Vec<_> =
-        Refusal::REASONS.iter().filter(|reason| !README.contains(&format!("`{reason}`"))).collect();
-    assert!(missing.is_empty(), "README.md does not explain {missing:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::contract::Keys;
 use crate::facts::{IngressFacts, ObjectKey};
 use crate::index::Key;
 use crate::plan::changes::{AppPlan, Change, Kind, app_plan, keep_with_status};
-use crate::plan::status::{ASKING, Assurance, State, Status};
+use crate::plan::status::{ASKING, Assurance, State, Status, WRITE_FAILED};
 use crate::plan::warning::Warning;
 use crate::plan::{AppView, Decision, decide};
 use futures::future::join_all;
@@ -264,7 +264,7 @@ impl Reconciler {
         if !is_told(error, failures) {
             return;
         }
-        let status = Status::unprotected(State::Failing, "WriteFailed", error.to_string());
+        let status = Status::unprotected(State::Failing, WRITE_FAILED, error.to_string());
         let (plan, told) = self.index.with(|index| {
             let keys = index.settings().keys.clone();
             let view = index.view(app);

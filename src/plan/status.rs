@@ -63,6 +63,9 @@ pub const WAITING: &str = "Waiting";
 /// Reason of an app whose outpost has yet to say whether it serves it.
 pub const ASKING: &str = "Asking";
 
+/// Reason of an app for which the API rejects a write.
+pub const WRITE_FAILED: &str = "WriteFailed";
+
 impl Status {
     /// An app that is not protected, or not as it should be, for this reason.
     pub fn unprotected(state: State, reason: &'static str, message: String) -> Self {
