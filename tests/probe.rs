@@ -184,7 +184,10 @@ async fn holes_of_the_outpost() -> Result<()> {
         ),
     ]);
     let findings = probe(&target(APP, cleaning.await?)).await;
-    assert_eq!(findings, Findings { conclusion: Conclusion::Served, holes: Some(Vec::new()) });
+    assert_eq!(
+        findings,
+        Findings { conclusion: Conclusion::Served, is_reached: true, holes: Some(Vec::new()) }
+    );
     Ok(())
 }
 
@@ -268,6 +271,18 @@ async fn answers_of_what_stands_in_between() -> Result<()> {
         let odd = answering(&[ping, ("/auth/nginx", "", "401 Unauthorized"), ("/start", "", start)]).await?;
         says(&probe(&target(APP, odd)).await.conclusion, "UnexpectedAnswer", &["the way to the login"]);
     }
+    Ok(())
+}
+
+/// Such as a provider of the type Proxy with an app behind it that hangs.
+#[tokio::test]
+async fn an_outpost_that_answers_for_other_hosts_is_reached() -> Result<()> {
+    let hanging = answering(&[("/ping", "", "204 No Content"), ("/auth/nginx", "", "")]).await?;
+    let findings = probe(&target(APP, hanging)).await;
+    says(&findings.conclusion, "OutpostNoHttp", &[]);
+    assert!(findings.is_reached);
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()?));
+    assert!(!probe(&target(APP, nowhere)).await.is_reached);
     Ok(())
 }
 

@@ -24,12 +24,20 @@ const RAW_PATHS: [&str; 3] = ["/..%2fx", "/../x", "x"];
 /// Asks whether the outpost of `target` serves its host. Names below `cluster_domain` are known inside the cluster only.
 pub async fn ask(line: &mut impl Line, target: &Target, cluster_domain: &ClusterDomain) -> Findings {
     let mut asking = Asking { line, target, cluster_domain };
+    let unserved = |conclusion, is_reached| Findings { conclusion, is_reached, holes: None };
+    let troubled = |trouble, is_reached| unserved(Conclusion::of_trouble(target, trouble), is_reached);
+    match asking.reach().await {
+        Ok(None) => {}
+        Ok(Some(conclusion)) => return unserved(conclusion, false),
+        Err(trouble) => return troubled(trouble, false),
+    }
     match asking.conclude().await {
         Ok(Conclusion::Served) => {
-            Findings { conclusion: Conclusion::Served, holes: asking.holes().await.ok() }
+            let holes = asking.holes().await.ok();
+            Findings { conclusion: Conclusion::Served, is_reached: true, holes }
         }
-        Ok(conclusion) => Findings { conclusion, holes: None },
-        Err(trouble) => Findings { conclusion: Conclusion::of_trouble(target, trouble), holes: None },
+        Ok(conclusion) => unserved(conclusion, true),
+        Err(trouble) => troubled(trouble, true),
     }
 }
 
@@ -40,13 +48,16 @@ struct Asking<'a, L> {
 }
 
 impl<L: Line> Asking<'_, L> {
+    /// Whether an outpost answers; or else what does.
+    async fn reach(&mut self) -> Result<Option<Conclusion>, Trouble> {
+        let status = self.get(PING, &[]).await?.status;
+        let (outpost, address) = (self.target.outpost.name.clone(), self.target.outpost.address.clone());
+        Ok((status != 204).then_some(Conclusion::NotAnOutpost { outpost, address, status }))
+    }
+
+    /// What it does with visitors of the host.
     async fn conclude(&mut self) -> Result<Conclusion, Trouble> {
         let (outpost, address) = (&self.target.outpost.name, &self.target.outpost.address);
-        let status = self.get(PING, &[]).await?.status;
-        if status != 204 {
-            let (outpost, address) = (outpost.clone(), address.clone());
-            return Ok(Conclusion::NotAnOutpost { outpost, address, status });
-        }
         let auth = self.auth(&self.target.url("/")).await?;
         Ok(match auth.status {
             401 => {

@@ -145,19 +145,6 @@ impl Conclusion {
         *self == Self::Served
     }
 
-    /// Whether the outpost itself cannot be talked to, whatever the host.
-    pub fn is_of_outpost(&self) -> bool {
-        matches!(
-            self,
-            Self::Unresolved { .. }
-                | Self::ConnectionRefused { .. }
-                | Self::TimedOut { .. }
-                | Self::Tls { .. }
-                | Self::NoHttp { .. }
-                | Self::NotAnOutpost { .. }
-        )
-    }
-
     /// What trouble on the way to the outpost of `target` means.
     pub(super) fn of_trouble(target: &Target, trouble: Trouble) -> Self {
         let (outpost, address) = (target.outpost.name.clone(), target.outpost.address.clone());

@@ -98,6 +98,8 @@ pub trait Line {
 pub struct Findings {
     /// Whether the host is served.
     pub conclusion: Conclusion,
+    /// Whether the outpost can be talked to at all, whatever the host.
+    pub is_reached: bool,
     /// What the outpost lets strangers do; `None` where it was not asked, since the host is not served.
     pub holes: Option<Vec<Hole>>,
 }

@@ -175,7 +175,7 @@ impl Lane {
         if let Some(asked) = self.hosts.get_mut(&target) {
             asked.turn = Turn::Idle;
         }
-        if findings.conclusion.is_of_outpost() {
+        if !findings.is_reached {
             return self.end_unreachable(target, &findings.conclusion);
         }
         if !matches!(self.reach, Reach::Up) {

@@ -62,7 +62,8 @@ impl Ask for Arc<Double> {
             let (delay, conclusion) = (double.answers)(&target, double.begin(outpost));
             sleep(delay).await;
             double.end(outpost);
-            Findings { conclusion, holes: None }
+            let is_reached = conclusion != timed_out(outpost);
+            Findings { conclusion, is_reached, holes: None }
         }
         .boxed()
     }
@@ -336,4 +337,27 @@ async fn what_was_said_before_a_restart_stands_until_it_is_certain_that_it_is_ov
     assert!(matches!(look("a.example.com"), Assurance::Missing(Conclusion::WrongMode { .. })));
     assert!(keys.try_recv().is_ok());
     assert_eq!(look("b.example.com"), Assurance::Awaited, "of this host nothing was said");
+}
+
+/// Such as one whose provider passes the question on to an app that hangs.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_gets_no_answer_says_nothing_of_the_others() {
+    let hanging = |target: &Target| Conclusion::Tls {
+        outpost: target.outpost.name.clone(),
+        address: target.outpost.address.clone(),
+        error: "reset".to_owned(),
+    };
+    let double = Double::new(move |target, _| match target.host.as_str() {
+        "bad.example.com" => (Duration::from_secs(3), hanging(target)),
+        _ => (QUICK, Conclusion::Served),
+    });
+    let (probes, _keys) = probes(&double);
+    for name in ["bad", "one", "two"] {
+        assurance(&probes, name, "main");
+    }
+    sleep(Duration::from_secs(5)).await;
+    for name in ["one", "two"] {
+        assert_eq!(assurance(&probes, name, "main"), Assurance::Served);
+    }
+    assert!(matches!(assurance(&probes, "bad", "main"), Assurance::Missing(Conclusion::Tls { .. })));
 }
