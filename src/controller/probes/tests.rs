@@ -361,3 +361,24 @@ async fn a_host_that_gets_no_answer_says_nothing_of_the_others() {
     }
     assert!(matches!(assurance(&probes, "bad", "main"), Assurance::Missing(Conclusion::Tls { .. })));
 }
+
+/// Questions that were under way together find out together, and that is once and not many times.
+#[tokio::test(start_paused = true)]
+async fn a_short_outage_is_no_news_however_many_questions_it_meets() {
+    let start = Instant::now();
+    let double = Double::new(move |_, _| match start.elapsed().as_millis() {
+        1000..2000 => (Duration::from_millis(200), timed_out("main")),
+        _ => (Duration::from_millis(200), Conclusion::Served),
+    });
+    let (probes, keys) = probes(&double);
+    let look = |name: &str| {
+        let request = request("main", &[&format!("{name}.example.com")]);
+        probes.assurance(&app(name), Some(Asked { request: &request, is_believed: true }))
+    };
+    let names: Vec<String> = (0..100).map(|number| format!("app-{number}")).collect();
+    names.iter().for_each(|name| assert_eq!(look(name), Assurance::Served));
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(double.most_at_once("main"), pace::CONCURRENCY);
+    names.iter().for_each(|name| assert_eq!(look(name), Assurance::Served));
+    assert!(keys.is_empty(), "{} were told", keys.len());
+}
