@@ -117,6 +117,10 @@ async fn a_provider_that_is_a_proxy_itself() -> Result<()> {
         let embedded = Outpost::start_embedded(anywhere(), flavour, providers).await?;
         says(&conclusion(APP, &embedded).await, "WrongMode", &[APP]);
     }
+    // With a rule that lets everybody in, the question reaches the app behind it.
+    let start = ("/start", "", "302 Found\r\nlocation: https://sso.example.com/");
+    let open = answering(&[("/ping", "", "204 No Content"), ("/auth", "", "404 Not Found"), start]).await?;
+    says(&probe(&target(APP, open)).await.conclusion, "WrongMode", &[APP]);
     Ok(())
 }
 
