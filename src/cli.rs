@@ -141,7 +141,7 @@ pub struct RunArgs {
     #[arg(long, env = "INGRESS_SSO_CONCURRENCY", default_value = "16", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
 
-    /// Address for /healthz and /readyz.
+    /// Address for /healthz, /readyz and /metrics.
     #[arg(long, env = "INGRESS_SSO_LISTEN", default_value = "0.0.0.0:8080", value_name = "IP:PORT")]
     pub listen: SocketAddr,
 

@@ -14,7 +14,7 @@
 //! - [`probe`]: asks an outpost whether it serves a host.
 //! - [`watched`]: Ingresses as a watch decodes them, which is not whole.
 //! - [`controller`]: watches and writes. The only part that talks to the API.
-//! - [`commands`]: the other subcommands; [`telemetry`]: logs and health.
+//! - [`commands`]: the other subcommands; [`telemetry`]: logs, health and metrics.
 
 pub mod cli;
 pub mod commands;

@@ -4,7 +4,7 @@ use super::CommandError;
 use crate::cli::RunArgs;
 use crate::config::Settings;
 use crate::controller::{self, Options};
-use crate::telemetry::{self, Health};
+use crate::telemetry::{self, Telemetry};
 use kube::Client;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,12 +37,12 @@ async fn run_until_signal(args: &RunArgs, settings: Settings, options: Options) 
         %address,
         "starting"
     );
-    let (health, shutdown) = (Health::default(), CancellationToken::new());
-    let server = tokio::spawn(telemetry::serve(listener, health.clone(), shutdown.clone()));
+    let (telemetry, shutdown) = (Telemetry::default(), CancellationToken::new());
+    let server = tokio::spawn(telemetry::serve(listener, telemetry.clone(), shutdown.clone()));
     stop_on_signal(&shutdown)?;
-    controller::run(client, Arc::new(settings), options, health, shutdown).await;
+    controller::run(client, Arc::new(settings), options, telemetry, shutdown).await;
     if let Ok(Err(error)) = server.await {
-        error!(%error, "the health endpoints failed");
+        error!(%error, "the endpoints for health and metrics failed");
     }
     Ok(())
 }

@@ -13,7 +13,8 @@ mod write;
 use crate::config::{Scope, Settings};
 use crate::index::{Index, Key, Source};
 use crate::probe::Trust;
-use crate::telemetry::Health;
+use crate::telemetry::metrics::{Metrics, Reconciled};
+use crate::telemetry::{Health, Telemetry};
 use kube::Client;
 use probes::Probes;
 use queue::Queue;
@@ -21,7 +22,7 @@ use reconcile::{Outcome, Reconciler};
 use report::Reporter;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch::{Sender, channel};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -92,28 +93,32 @@ pub async fn run(
     client: Client,
     settings: Arc<Settings>,
     options: Options,
-    health: Health,
+    telemetry: Telemetry,
     shutdown: CancellationToken,
 ) {
+    let Telemetry { health, metrics } = telemetry;
     let index = SharedIndex(Arc::new(Mutex::new(Index::new(Arc::clone(&settings)))));
     let (touched, mut keys) = unbounded_channel();
     let probes = match options.probe {
-        Some(trust) => Probes::start(settings, trust, touched.clone()),
+        Some(trust) => Probes::start(settings, trust, touched.clone(), metrics.clone()),
         None => Probes::off(),
     };
-    let mut watches = watch::start(&client, &index, &touched, &options.scope, &options.outpost_scope);
+    let mut watches =
+        watch::start(&client, &index, &touched, &metrics, &options.scope, &options.outpost_scope);
     let (busy, is_busy) = channel(false);
-    let (reporter, lane) = Reporter::start(client.clone(), is_busy);
-    let writer = Writer::new(client, index.clone(), touched);
-    let reconciler = Arc::new(Reconciler::new(index.clone(), writer, reporter, probes));
+    let (reporter, lane) = Reporter::start(client.clone(), is_busy, metrics.clone());
+    let writer = Writer::new(client, index.clone(), touched, metrics.clone());
+    let reconciler = Arc::new(Reconciler::new(index.clone(), writer, reporter, probes, metrics.clone()));
 
     let has_lists = tokio::select! {
         has_lists = first_lists(&index, &mut keys, &health) => has_lists,
         () = shutdown.cancelled() => false,
     };
-    let workers = Workers::new(reconciler, options.concurrency, busy);
+    let workers = Workers::new(reconciler, options.concurrency, busy, metrics.clone());
     if has_lists {
+        metrics.set_leader(true);
         workers.run(&index, keys, &health, &shutdown).await;
+        metrics.set_leader(false);
     } else {
         drop(workers);
     }
@@ -164,15 +169,17 @@ struct Workers {
     concurrency: usize,
     queue: Queue<Key>,
     running: JoinSet<Outcome>,
-    keys: HashMap<Id, Key>,
+    /// What is running, and since when.
+    keys: HashMap<Id, (Key, Instant)>,
     /// Says whether anything is running.
     busy: Sender<bool>,
+    metrics: Metrics,
 }
 
 impl Workers {
-    fn new(reconciler: Arc<Reconciler>, concurrency: usize, busy: Sender<bool>) -> Self {
+    fn new(reconciler: Arc<Reconciler>, concurrency: usize, busy: Sender<bool>, metrics: Metrics) -> Self {
         let (queue, running, keys) = (Queue::new(), JoinSet::new(), HashMap::new());
-        Self { reconciler, concurrency, queue, running, keys, busy }
+        Self { reconciler, concurrency, queue, running, keys, busy, metrics }
     }
 
     async fn run(
@@ -192,6 +199,7 @@ impl Workers {
             }
             self.start_ready();
             announce(&self.busy, !self.running.is_empty());
+            self.metrics.set_queue(self.queue.lengths());
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(keys) = touches.recv() => keys.into_iter().for_each(|key| self.queue.add(key)),
@@ -217,11 +225,11 @@ impl Workers {
 
     fn start_ready(&mut self) {
         while self.running.len() < self.concurrency
-            && let Some((key, failures)) = self.queue.next()
+            && let Some(turn) = self.queue.next()
         {
-            let (reconciler, task_key) = (Arc::clone(&self.reconciler), key.clone());
-            let task = self.running.spawn(async move { reconciler.reconcile(&task_key, failures).await });
-            self.keys.insert(task.id(), key);
+            let (reconciler, key) = (Arc::clone(&self.reconciler), turn.key.clone());
+            let task = self.running.spawn(async move { reconciler.reconcile(&turn).await });
+            self.keys.insert(task.id(), (key, Instant::now()));
         }
     }
 
@@ -233,7 +241,8 @@ impl Workers {
                 (panic.id(), Outcome::Failed)
             }
         };
-        let Some(key) = self.keys.remove(&id) else { return };
+        let Some((key, start)) = self.keys.remove(&id) else { return };
+        self.metrics.reconciled((&key).into(), outcome.into(), start.elapsed());
         match outcome {
             Outcome::Done => self.queue.done(&key, None),
             Outcome::Again(after) => self.queue.done(&key, Some(after)),
@@ -241,6 +250,16 @@ impl Workers {
                 let delay = self.queue.failed(&key);
                 info!(%key, ?delay, "trying again later");
             }
+        }
+    }
+}
+
+impl From<Outcome> for Reconciled {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::Again(_) => Self::Again,
+            Outcome::Failed => Self::Failed,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Which key is reconciled when: each at most once at a time, failures later and later, nobody behind somebody
 //! else's failure.
 
+use crate::telemetry::metrics::QueueLengths;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue;
 
@@ -19,15 +21,27 @@ const SOON: Duration = Duration::from_secs(1);
 /// A queue of keys that one task owns.
 #[derive(Debug)]
 pub(super) struct Queue<K> {
-    ready: VecDeque<K>,
+    /// With the time since when each waits.
+    ready: VecDeque<(K, Instant)>,
     /// What `ready` holds.
     waiting: HashSet<K>,
     running: HashSet<K>,
-    /// Keys that came again while they ran.
-    again: HashSet<K>,
+    /// Keys that came again while they ran, and when.
+    again: HashMap<K, Instant>,
     delayed: DelayQueue<K>,
     timers: HashMap<K, delay_queue::Key>,
     failures: HashMap<K, u32>,
+}
+
+/// A key whose turn it is.
+#[derive(Debug)]
+pub(super) struct Turn<K> {
+    /// The key.
+    pub(super) key: K,
+    /// How many times in a row it failed.
+    pub(super) failures: u32,
+    /// When it came.
+    pub(super) since: Instant,
 }
 
 impl<K: Clone + Eq + Hash> Queue<K> {
@@ -36,7 +50,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             ready: VecDeque::new(),
             waiting: HashSet::new(),
             running: HashSet::new(),
-            again: HashSet::new(),
+            again: HashMap::new(),
             delayed: DelayQueue::new(),
             timers: HashMap::new(),
             failures: HashMap::new(),
@@ -46,25 +60,28 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     /// Wants `key` reconciled now: whatever it waited for may have come.
     pub(super) fn add(&mut self, key: K) {
         if self.running.contains(&key) {
-            self.again.insert(key);
-            return;
+            self.again.entry(key).or_insert_with(Instant::now);
+        } else {
+            self.add_since(key, Instant::now());
         }
+    }
+
+    fn add_since(&mut self, key: K, since: Instant) {
         if let Some(timer) = self.timers.remove(&key) {
             self.delayed.remove(&timer);
         }
         if self.waiting.insert(key.clone()) {
-            self.ready.push_back(key);
+            self.ready.push_back((key, since));
         }
     }
 
-    /// The next key to reconcile, with the number of times in a row that it failed. It counts as running until
-    /// [`Queue::done`] or [`Queue::failed`].
-    pub(super) fn next(&mut self) -> Option<(K, u32)> {
-        let key = self.ready.pop_front()?;
+    /// The next key to reconcile. It counts as running until [`Queue::done`] or [`Queue::failed`].
+    pub(super) fn next(&mut self) -> Option<Turn<K>> {
+        let (key, since) = self.ready.pop_front()?;
         self.waiting.remove(&key);
         self.running.insert(key.clone());
         let failures = self.failures.get(&key).copied().unwrap_or(0);
-        Some((key, failures))
+        Some(Turn { key, failures, since })
     }
 
     /// Ends a run that succeeded; with `after`, the key comes again by itself.
@@ -79,7 +96,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         let mut delay = backoff(*failures);
         *failures = failures.saturating_add(1);
         // A change in between may be the cure or the noise of the failing attempt itself: soon, but no spinning.
-        if self.again.remove(key) {
+        if self.again.remove(key).is_some() {
             delay = delay.min(SOON);
         }
         self.end(key, Some(delay));
@@ -105,10 +122,15 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         self.running.is_empty()
     }
 
+    /// How many keys are where.
+    pub(super) fn lengths(&self) -> QueueLengths {
+        QueueLengths { ready: self.ready.len(), running: self.running.len(), delayed: self.timers.len() }
+    }
+
     fn end(&mut self, key: &K, after: Option<Duration>) {
         self.running.remove(key);
-        if self.again.remove(key) {
-            self.add(key.clone());
+        if let Some(since) = self.again.remove(key) {
+            self.add_since(key.clone(), since);
         } else if let Some(after) = after {
             let timer = self.delayed.insert(key.clone(), after);
             if let Some(old) = self.timers.insert(key.clone(), timer) {
@@ -128,20 +150,27 @@ pub(super) fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::advance;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn turn(queue: &mut Queue<&'static str>) -> Option<(&'static str, u32)> {
+        queue.next().map(|turn| (turn.key, turn.failures))
+    }
 
     #[test]
     fn a_key_runs_once_at_a_time_and_again_if_it_came_meanwhile() {
         let mut queue = Queue::new();
         queue.add("a");
         queue.add("a");
-        assert_eq!(queue.next(), Some(("a", 0)));
-        assert_eq!(queue.next(), None);
+        assert_eq!(turn(&mut queue), Some(("a", 0)));
+        assert_eq!(turn(&mut queue), None);
         queue.add("a");
-        assert_eq!(queue.next(), None, "it is running");
+        assert_eq!(turn(&mut queue), None, "it is running");
         queue.done(&"a", None);
-        assert_eq!(queue.next(), Some(("a", 0)));
+        assert_eq!(turn(&mut queue), Some(("a", 0)));
         queue.done(&"a", None);
-        assert_eq!(queue.next(), None);
+        assert_eq!(turn(&mut queue), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -151,13 +180,13 @@ mod tests {
         queue.next();
         queue.failed(&"bad");
         queue.add("good");
-        assert_eq!(queue.next(), Some(("good", 0)));
-        assert_eq!(queue.next(), None);
+        assert_eq!(turn(&mut queue), Some(("good", 0)));
+        assert_eq!(turn(&mut queue), None);
         queue.due().await;
-        assert_eq!(queue.next(), Some(("bad", 1)));
+        assert_eq!(turn(&mut queue), Some(("bad", 1)));
         queue.done(&"bad", None);
         queue.add("bad");
-        assert_eq!(queue.next(), Some(("bad", 0)), "success forgets the failures");
+        assert_eq!(turn(&mut queue), Some(("bad", 0)), "success forgets the failures");
     }
 
     #[tokio::test(start_paused = true)]
@@ -167,9 +196,42 @@ mod tests {
         queue.next();
         queue.done(&"a", Some(Duration::from_hours(1)));
         queue.add("a");
-        assert_eq!(queue.next(), Some(("a", 0)));
+        assert_eq!(turn(&mut queue), Some(("a", 0)));
         queue.done(&"a", None);
         assert!(queue.timers.is_empty() && queue.delayed.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_tells_since_when_it_waits() {
+        let mut queue = Queue::new();
+        let start = Instant::now();
+        queue.add("a");
+        advance(SECOND).await;
+        queue.add("a");
+        assert_eq!(queue.next().unwrap().since, start, "it was there already");
+        queue.add("a");
+        advance(SECOND).await;
+        queue.add("a");
+        queue.done(&"a", None);
+        assert_eq!(queue.next().unwrap().since, start + SECOND, "it came while it ran");
+        queue.failed(&"a");
+        queue.due().await;
+        assert_eq!(queue.next().unwrap().since, Instant::now(), "it is due");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_counted_where_they_are() {
+        let mut queue = Queue::new();
+        for key in ["a", "b", "c"] {
+            queue.add(key);
+        }
+        queue.next();
+        queue.next();
+        queue.failed(&"b");
+        assert_eq!(queue.lengths(), QueueLengths { ready: 1, running: 1, delayed: 1 });
+        queue.add("b");
+        queue.done(&"a", None);
+        assert_eq!(queue.lengths(), QueueLengths { ready: 2, running: 0, delayed: 0 });
     }
 
     #[test]

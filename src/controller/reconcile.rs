@@ -2,6 +2,7 @@
 
 use super::SharedIndex;
 use super::probes::{Asked, Probes};
+use super::queue::Turn;
 use super::report::{Report, Reporter};
 use super::write::{WriteError, Writer};
 use crate::contract::Keys;
@@ -11,10 +12,12 @@ use crate::plan::changes::{AppPlan, Change, Kind, app_plan, keep_with_status};
 use crate::plan::status::{ASKING, Assurance, State, Status, WRITE_FAILED};
 use crate::plan::warning::Warning;
 use crate::plan::{AppView, Decision, decide};
+use crate::telemetry::metrics::{Metrics, Standing};
 use futures::future::join_all;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 /// How long an app waits for something before its status tells of it.
@@ -22,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Failures in a row after which an app's status tells of a trouble that usually passes.
 const TRANSIENT_FAILURES: u32 = 4;
+
+/// Where an app counts of which there is nothing to tell yet.
+const ON_ITS_WAY: Standing = Standing { status: State::Pending, reason: "Waiting" };
 
 /// What became of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +46,7 @@ pub(super) struct Reconciler {
     writer: Writer,
     reporter: Reporter,
     probes: Probes,
+    metrics: Metrics,
     memory: Mutex<HashMap<ObjectKey, Memory>>,
 }
 
@@ -48,8 +55,26 @@ pub(super) struct Reconciler {
 struct Memory {
     /// Since when it waits.
     waiting_since: Option<Instant>,
+    /// When the change came after which it is to be protected, until it is.
+    wanted_since: Option<Instant>,
+    /// Under which state it counts in the metrics.
+    standing: Option<Standing>,
     /// Warnings that it was found with; `None` before the first look.
     warnings: Option<BTreeSet<Warning>>,
+}
+
+impl Memory {
+    /// Takes in what was decided on account of a change that came at `since`.
+    fn note(&mut self, decision: &Decision, since: Instant) {
+        match decision {
+            Decision::Wait { .. } => _ = self.waiting_since.get_or_insert_with(Instant::now),
+            _ => self.waiting_since = None,
+        }
+        match decision {
+            Decision::Wait { .. } | Decision::Protect(_) => _ = self.wanted_since.get_or_insert(since),
+            _ => self.wanted_since = None,
+        }
+    }
 }
 
 /// An app's plan with what telling about it takes.
@@ -58,6 +83,8 @@ struct Prepared {
     /// `None` when the app's Ingress is gone.
     told: Option<Told>,
     again: Option<Duration>,
+    /// Whether the app asks for protection.
+    is_opted_in: bool,
     /// Whether this takes protection away, as asked.
     is_opt_out: bool,
     /// Whether annotations are to be written that say more once the outpost has answered.
@@ -70,20 +97,28 @@ struct Told {
     uid: String,
     state: Option<String>,
     message: Option<String>,
+    /// Whether visitors were sent to log in before.
+    was_guarded: bool,
 }
 
 impl Reconciler {
-    pub(super) fn new(index: SharedIndex, writer: Writer, reporter: Reporter, probes: Probes) -> Self {
-        Self { index, writer, reporter, probes, memory: Mutex::default() }
+    pub(super) fn new(
+        index: SharedIndex,
+        writer: Writer,
+        reporter: Reporter,
+        probes: Probes,
+        metrics: Metrics,
+    ) -> Self {
+        Self { index, writer, reporter, probes, metrics, memory: Mutex::default() }
     }
 
-    /// Reconciles `key`, which has failed `failures` times in a row.
-    pub(super) async fn reconcile(&self, key: &Key, failures: u32) -> Outcome {
-        match key {
-            Key::App(app) => self.reconcile_app(app, failures).await,
-            Key::Service(_) | Key::Headers(_) | Key::Middleware(_) => {
+    /// Reconciles the key whose turn it is.
+    pub(super) async fn reconcile(&self, turn: &Turn<Key>) -> Outcome {
+        match &turn.key {
+            Key::App(app) => self.reconcile_app(app, turn.failures, turn.since).await,
+            key @ (Key::Service(_) | Key::Headers(_) | Key::Middleware(_)) => {
                 let change = self.index.with(|index| index.plan_shared(key));
-                self.reconcile_shared(key, change, failures).await
+                self.reconcile_shared(key, change, turn.failures).await
             }
         }
     }
@@ -108,34 +143,45 @@ impl Reconciler {
         }
     }
 
-    async fn reconcile_app(&self, app: &ObjectKey, failures: u32) -> Outcome {
-        match self.bring_about(app).await {
-            Ok(prepared) => {
+    async fn reconcile_app(&self, app: &ObjectKey, failures: u32, since: Instant) -> Outcome {
+        let (prepared, result) = self.bring_about(app, since).await;
+        match result {
+            Ok(()) => {
+                self.count(app, prepared.is_opted_in, prepared.plan.status.as_ref());
                 self.tell(app, &prepared);
                 prepared.again.map_or(Outcome::Done, Outcome::Again)
             }
             Err(error) => {
-                self.fail(app, &error, failures).await;
+                warn!(namespace = %app.namespace, name = %app.name, failures = failures + 1, %error, "failed");
+                let status = is_told(&error, failures)
+                    .then(|| Status::unprotected(State::Failing, WRITE_FAILED, error.to_string()));
+                self.count(app, prepared.is_opted_in, status.as_ref());
+                if let Some(status) = status {
+                    self.tell_failure(app, status).await;
+                }
                 Outcome::Failed
             }
         }
     }
 
-    async fn bring_about(&self, app: &ObjectKey) -> Result<Prepared, WriteError> {
-        let mut prepared = self.prepare(app);
+    /// Carries out what is due. The answer has what that was in the end.
+    async fn bring_about(&self, app: &ObjectKey, since: Instant) -> (Prepared, Result<(), WriteError>) {
+        let mut prepared = self.prepare(app, since);
         if prepared.is_awaited {
             let stages = &prepared.plan.stages;
             let companions = stages.iter().take_while(|stage| !stage.iter().any(is_annotation)).count();
             let (made, ()) =
                 tokio::join!(self.carry_out(app, &stages[..companions]), self.probes.settle(app));
-            made?;
-            prepared = self.prepare(app);
+            if made.is_err() {
+                return (prepared, made);
+            }
+            prepared = self.prepare(app, since);
         }
-        self.carry_out(app, &prepared.plan.stages).await?;
-        Ok(prepared)
+        let result = self.carry_out(app, &prepared.plan.stages).await;
+        (prepared, result)
     }
 
-    fn prepare(&self, app: &ObjectKey) -> Prepared {
+    fn prepare(&self, app: &ObjectKey, since: Instant) -> Prepared {
         let is_overdue = self
             .remember(app, |memory| memory.waiting_since.is_some_and(|since| since.elapsed() >= PATIENCE));
         let (plan, decision, told, assurance) = self.index.with(|index| {
@@ -154,10 +200,7 @@ impl Reconciler {
             Decision::Refuse(refusal) => refusal.recheck_after(),
             _ => None,
         };
-        self.remember(app, |memory| match &decision {
-            Decision::Wait { .. } => _ = memory.waiting_since.get_or_insert_with(Instant::now),
-            _ => memory.waiting_since = None,
-        });
+        self.remember(app, |memory| memory.note(&decision, since));
         if matches!(&decision, Decision::Refuse(refusal) if refusal.recheck_after().is_some())
             && plan.stages.is_empty()
         {
@@ -166,7 +209,8 @@ impl Reconciler {
         let is_annotated = plan.stages.iter().flatten().any(is_annotation);
         let is_opt_out = decision == Decision::Unprotect && is_annotated;
         let is_awaited = assurance == Assurance::Awaited && is_annotated;
-        Prepared { plan, told, again, is_opt_out, is_awaited }
+        let is_opted_in = !matches!(decision, Decision::Leave | Decision::Unprotect);
+        Prepared { plan, told, again, is_opted_in, is_opt_out, is_awaited }
     }
 
     /// Objects under a name that we need, but of a kind that is not watched, are known only from a failed create.
@@ -217,6 +261,9 @@ impl Reconciler {
         if let Some(status) = transition.filter(|status| status.reason != ASKING) {
             self.tell_status(app, told, status);
         }
+        if prepared.plan.status.as_ref().is_some_and(Status::is_guarded) {
+            self.tell_delay(app, !told.was_guarded);
+        }
         if prepared.is_opt_out {
             info!(namespace = %app.namespace, name = %app.name, "no longer protected, as asked");
             self.reporter.tell(told.report(
@@ -226,6 +273,14 @@ impl Reconciler {
             ));
         }
         self.tell_warnings(app, told, &prepared.plan.warnings, transition.is_some());
+    }
+
+    /// How long an app took that is protected now. One that was all the time does not count.
+    fn tell_delay(&self, app: &ObjectKey, is_new: bool) {
+        let since = self.remember(app, |memory| memory.wanted_since.take());
+        if let Some(since) = since.filter(|_| is_new) {
+            self.metrics.protected_after(since.elapsed());
+        }
     }
 
     fn tell_status(&self, app: &ObjectKey, told: &Told, status: &Status) {
@@ -258,13 +313,17 @@ impl Reconciler {
         }
     }
 
-    /// Logs a failure, and tells of it in the app's status unless it is likely to pass.
-    async fn fail(&self, app: &ObjectKey, error: &WriteError, failures: u32) {
-        warn!(namespace = %app.namespace, name = %app.name, failures = failures + 1, %error, "failed");
-        if !is_told(error, failures) {
-            return;
-        }
-        let status = Status::unprotected(State::Failing, WRITE_FAILED, error.to_string());
+    /// Counts an app under the state that it is in now; without `status`, under the one that it was in.
+    fn count(&self, app: &ObjectKey, is_opted_in: bool, status: Option<&Status>) {
+        self.remember(app, |memory| {
+            let told = status.map(|status| Standing { status: status.state, reason: status.reason });
+            let now = is_opted_in.then(|| told.or(memory.standing).unwrap_or(ON_ITS_WAY));
+            self.metrics.move_app(std::mem::replace(&mut memory.standing, now), now);
+        });
+    }
+
+    /// Tells of a failure in the app's status.
+    async fn tell_failure(&self, app: &ObjectKey, status: Status) {
         let (plan, told) = self.index.with(|index| {
             let keys = index.settings().keys.clone();
             let view = index.view(app);
@@ -301,6 +360,7 @@ impl Told {
             uid: ingress.identity.uid(),
             state: annotation(&keys.status),
             message: annotation(&keys.message),
+            was_guarded: ingress.is_protected(keys),
         })
     }
 

@@ -1,13 +1,14 @@
 //! Tells people what happened: Events on the app's Ingress, on their own slow lane, where writes come first. A full lane
 //! loses Events, never delays a write.
 
+use super::write::WriteError;
 use super::{API_TIMEOUT, brief};
 use crate::contract::MANAGER;
 use crate::facts::ObjectKey;
+use crate::telemetry::metrics::{Answer, Metrics, ObjectKind, Verb};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
@@ -42,7 +43,7 @@ pub(super) struct Report {
 #[derive(Debug)]
 pub(super) struct Reporter {
     lane: Sender<Report>,
-    dropped: AtomicU64,
+    metrics: Metrics,
 }
 
 impl Reporter {
@@ -51,16 +52,17 @@ impl Reporter {
     pub(super) fn start(
         client: Client,
         is_busy: watch::Receiver<bool>,
+        metrics: Metrics,
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, receiver) = channel(CAPACITY);
-        let reporter = Self { lane: sender, dropped: AtomicU64::new(0) };
-        (reporter, tokio::spawn(publish(client, receiver, is_busy)))
+        let reporter = Self { lane: sender, metrics: metrics.clone() };
+        (reporter, tokio::spawn(publish(client, receiver, is_busy, metrics)))
     }
 
     /// Tells of `report` in an Event, soon.
     pub(super) fn tell(&self, report: Report) {
         if self.lane.try_send(report).is_err() {
-            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            let dropped = self.metrics.dropped_event();
             if dropped.is_power_of_two() {
                 warn!(dropped, "too many Events at once, leaving some out; statuses and log are complete");
             }
@@ -68,7 +70,12 @@ impl Reporter {
     }
 }
 
-async fn publish(client: Client, mut reports: Receiver<Report>, mut is_busy: watch::Receiver<bool>) {
+async fn publish(
+    client: Client,
+    mut reports: Receiver<Report>,
+    mut is_busy: watch::Receiver<bool>,
+    metrics: Metrics,
+) {
     let instance = std::env::var("POD_NAME").ok().or_else(|| std::env::var("HOSTNAME").ok());
     let source = Source { controller: MANAGER.to_owned(), instance };
     let mut recorder = Recorder::new(client.clone(), source.clone());
@@ -95,11 +102,18 @@ async fn publish(client: Client, mut reports: Receiver<Report>, mut is_busy: wat
             uid: Some(report.uid),
             ..ObjectReference::default()
         };
-        match timeout(API_TIMEOUT, recorder.publish(&event, &ingress)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(app = %report.app, error = brief(&error), "cannot write an Event"),
-            Err(_) => warn!(app = %report.app, "writing an Event timed out"),
-        }
+        let answer = match timeout(API_TIMEOUT, recorder.publish(&event, &ingress)).await {
+            Ok(Ok(())) => Answer::Ok,
+            Ok(Err(error)) => {
+                warn!(app = %report.app, error = brief(&error), "cannot write an Event");
+                WriteError::of(error, "Event").answer()
+            }
+            Err(_) => {
+                warn!(app = %report.app, "writing an Event timed out");
+                Answer::Unavailable
+            }
+        };
+        metrics.wrote(ObjectKind::Event, Verb::Create, answer);
     }
 }
 

@@ -10,9 +10,10 @@ use crate::contract::{DISCOVERY_SELECTOR, MANAGED_BY, MANAGER};
 use crate::facts::{Identity, ObjectKey};
 use crate::index::{Index, Key, Source};
 use crate::middleware::Middleware;
+use crate::telemetry::metrics::{Metrics, WatchHealth};
 use crate::watched::WatchedIngress;
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::IngressClass;
@@ -24,14 +25,19 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 /// How often the delay of a failing watch doubles: up to 26 seconds. There are few watches, and while one fails nobody
 /// sees what it would show.
 const MAX_DOUBLINGS: u32 = 8;
+
+/// How long a watch that failed must have been quiet to count as working again: one that goes on where it was says nothing
+/// until something changes. A connection that does not come about has failed by then.
+const SETTLED: Duration = Duration::from_secs(45);
 
 /// Puts an object into the index; the answer is what that touches.
 type Observe<K> = fn(&K, &mut Index) -> Vec<Key>;
@@ -46,6 +52,7 @@ struct Watch<K> {
     /// What it means that the API server does not know the kind; `None` for those that every server knows.
     missing: Option<fn(&mut Index) -> Vec<Key>>,
     lookout: Lookout,
+    health: WatchHealth,
     /// How many watches of the same source have yet to deliver their first list.
     outstanding: Arc<AtomicUsize>,
 }
@@ -55,10 +62,11 @@ pub(super) fn start(
     client: &Client,
     index: &SharedIndex,
     touched: &UnboundedSender<Vec<Key>>,
+    metrics: &Metrics,
     scope: &Scope,
     outpost_scope: &Scope,
 ) -> JoinSet<()> {
-    let starter = Starter { client, index, touched };
+    let starter = Starter { client, index, touched, metrics };
     let mut tasks = JoinSet::new();
     let external = Config::default().fields("spec.type=ExternalName");
     let ours = Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
@@ -77,6 +85,7 @@ pub(super) fn start(
         observe: IngressClass::observe as Observe<IngressClass>,
         missing: None,
         lookout: Lookout::new(),
+        health: metrics.watch_health(Source::Classes, 1),
         outstanding: Arc::new(AtomicUsize::new(1)),
     };
     starter.spawn(&mut tasks, Api::all(client.clone()), classes);
@@ -87,6 +96,7 @@ struct Starter<'a> {
     client: &'a Client,
     index: &'a SharedIndex,
     touched: &'a UnboundedSender<Vec<Key>>,
+    metrics: &'a Metrics,
 }
 
 impl Starter<'_> {
@@ -112,6 +122,7 @@ impl Starter<'_> {
             Scope::Namespaces(names) => names.iter().cloned().map(Some).collect(),
         };
         let outstanding = Arc::new(AtomicUsize::new(namespaces.len()));
+        let health = self.metrics.watch_health(source, namespaces.len());
         let first = Lookout::new();
         for (position, namespace) in namespaces.into_iter().enumerate() {
             let lookout = if position == 0 { first.clone() } else { first.of_another() };
@@ -119,9 +130,9 @@ impl Starter<'_> {
                 None => Api::all(self.client.clone()),
                 Some(name) => Api::namespaced(self.client.clone(), name),
             };
-            let outstanding = Arc::clone(&outstanding);
+            let (health, outstanding) = (health.clone(), Arc::clone(&outstanding));
             let config = config.clone();
-            let watch = Watch { source, namespace, config, observe, missing, lookout, outstanding };
+            let watch = Watch { source, namespace, config, observe, missing, lookout, health, outstanding };
             self.spawn(tasks, api, watch);
         }
     }
@@ -135,7 +146,7 @@ impl Starter<'_> {
     }
 }
 
-async fn run<K>(api: Api<K>, watch: Watch<K>, index: SharedIndex, touched: UnboundedSender<Vec<Key>>)
+async fn run<K>(api: Api<K>, mut watch: Watch<K>, index: SharedIndex, touched: UnboundedSender<Vec<Key>>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
@@ -143,7 +154,7 @@ where
     let mut listed = HashSet::new();
     let mut is_first_list = true;
     let mut failures = 0;
-    while let Some(event) = events.next().await {
+    while let Some(event) = next(&mut events, &mut watch.health, is_first_list).await {
         let event = match event {
             Ok(event) => event,
             Err(error) if refuses_to_stream(&error) => {
@@ -164,9 +175,10 @@ where
                     if touched.send(index.with(missing)).is_err() {
                         return;
                     }
+                    watch.health.works();
                     watch.lookout.missed(delay).await;
                 } else {
-                    report(&watch, &error, failures);
+                    report(&mut watch, &error, failures);
                     sleep(delay).await;
                 }
                 failures += 1;
@@ -176,6 +188,9 @@ where
         if !matches!(event, Event::Init) {
             failures = 0;
             watch.lookout.found();
+        }
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            watch.health.works();
         }
         let keys = match event {
             Event::Init => {
@@ -211,6 +226,21 @@ where
     }
 }
 
+/// The next event, and meanwhile a look at whether the watch works again.
+async fn next<T>(
+    events: &mut (impl Stream<Item = T> + Unpin),
+    health: &mut WatchHealth,
+    is_first_list: bool,
+) -> Option<T> {
+    if !is_first_list && !health.is_up() {
+        if let Ok(event) = timeout(SETTLED, events.next()).await {
+            return event;
+        }
+        health.works();
+    }
+    events.next().await
+}
+
 /// What `api` delivers. A streamed list is read object by object: in pages, thousands of objects are in memory at once on
 /// both sides, and each page waits for the one before.
 fn events<K>(
@@ -239,8 +269,8 @@ fn is_unknown_kind(error: &Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-/// Tells of a failure, and of repeated ones less and less often.
-fn report<K>(watch: &Watch<K>, error: &Error, failures: u32) {
+/// Counts a failure and tells of it, and of repeated ones less and less often.
+fn report<K>(watch: &mut Watch<K>, error: &Error, failures: u32) {
     let error = match error {
         Error::InitialListFailed(error) | Error::WatchStartFailed(error) | Error::WatchFailed(error) => {
             brief(error)
@@ -252,6 +282,7 @@ fn report<K>(watch: &Watch<K>, error: &Error, failures: u32) {
         Error::WatchError(status) => status.message.clone(),
         other @ Error::NoResourceVersion => other.to_string(),
     };
+    watch.health.failed();
     if failures == 0 || failures.is_power_of_two() {
         let namespace = watch.namespace.as_deref().unwrap_or("*");
         warn!(source = ?watch.source, namespace, failures = failures + 1, error, "watch failed, trying again");

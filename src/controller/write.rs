@@ -9,6 +9,7 @@ use crate::index::{Key, Source};
 use crate::middleware::Middleware;
 use crate::plan::changes::{Annotate, Change, Companion, Kind, Repair};
 use crate::plan::companions::outpost_ingress_key;
+use crate::telemetry::metrics::{Answer, Metrics, Verb};
 use crate::watched::WatchedIngress;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
@@ -40,10 +41,19 @@ pub(super) enum WriteError {
 }
 
 impl WriteError {
-    fn of(error: kube::Error, what: &str) -> Self {
+    pub(super) fn of(error: kube::Error, what: &str) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(&status, what),
             other => Self::Unavailable(format!("{what}: {}", brief(&other))),
+        }
+    }
+
+    /// The same in a word.
+    pub(super) fn answer(&self) -> Answer {
+        match self {
+            Self::Stale(_) => Answer::Stale,
+            Self::Duplicate(_) | Self::Rejected(_) => Answer::Rejected,
+            Self::Unavailable(_) => Answer::Unavailable,
         }
     }
 
@@ -69,11 +79,17 @@ pub(super) struct Writer {
     index: SharedIndex,
     touched: UnboundedSender<Vec<Key>>,
     in_flight: InFlight,
+    metrics: Metrics,
 }
 
 impl Writer {
-    pub(super) fn new(client: Client, index: SharedIndex, touched: UnboundedSender<Vec<Key>>) -> Self {
-        Self { client, index, touched, in_flight: InFlight::default() }
+    pub(super) fn new(
+        client: Client,
+        index: SharedIndex,
+        touched: UnboundedSender<Vec<Key>>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { client, index, touched, in_flight: InFlight::default(), metrics }
     }
 
     /// Carries out one change.
@@ -141,7 +157,8 @@ impl Writer {
     async fn post<K: Watched>(&self, kind: Kind, key: &ObjectKey, object: &K) -> Result<(), WriteError> {
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         let what = format!("cannot create {kind} {key}");
-        match self.call(&what, self.api::<K>(key).create(&params, object)).await {
+        let api = self.api::<K>(key);
+        match self.write(kind, Verb::Create, &what, api.create(&params, object)).await {
             Ok(created) => {
                 self.learn(&created);
                 Ok(())
@@ -172,7 +189,8 @@ impl Writer {
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let what = format!("cannot repair {kind} {key}");
         let api = self.api::<K>(key);
-        let patched = self.call(&what, api.patch(&key.name, &params, &Patch::Merge(patch))).await?;
+        let patch = Patch::Merge(patch);
+        let patched = self.write(kind, Verb::Patch, &what, api.patch(&key.name, &params, &patch)).await?;
         self.learn(&patched);
         Ok(())
     }
@@ -190,7 +208,9 @@ impl Writer {
         let what = format!("cannot annotate Ingress {}", annotate.app);
         let api = self.api::<WatchedIngress>(&annotate.app);
         let params = PatchParams { force: annotate.force, ..PatchParams::apply(MANAGER) };
-        let applied = self.call(&what, api.patch(&annotate.app.name, &params, &Patch::Apply(&apply))).await?;
+        let apply = Patch::Apply(&apply);
+        let request = api.patch(&annotate.app.name, &params, &apply);
+        let applied = self.write(Kind::Ingress, Verb::Apply, &what, request).await?;
         self.learn(&applied);
         Ok(())
     }
@@ -206,7 +226,8 @@ impl Writer {
             resource_version: Some(identity.resource_version()),
         });
         let what = format!("cannot delete {kind} {key}");
-        match self.call(&what, self.api::<K>(key).delete(&key.name, &params)).await {
+        let api = self.api::<K>(key);
+        match self.write(kind, Verb::Delete, &what, api.delete(&key.name, &params)).await {
             Ok(_) => {}
             // Gone is what was wanted.
             Err(WriteError::Stale(_))
@@ -258,6 +279,19 @@ impl Writer {
     fn facts(&self, ingress: &WatchedIngress) -> Option<IngressFacts> {
         let settings = self.index.with(|index| Arc::clone(index.settings()));
         IngressFacts::extract(&ingress.0, &settings.keys).ok()
+    }
+
+    /// A request that writes, counted.
+    async fn write<T>(
+        &self,
+        kind: Kind,
+        verb: Verb,
+        what: &str,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, WriteError> {
+        let result = self.call(what, request).await;
+        self.metrics.wrote(kind.into(), verb, result.as_ref().err().map_or(Answer::Ok, WriteError::answer));
+        result
     }
 
     async fn call<T>(

@@ -53,7 +53,7 @@ pub struct Status {
     pub reason: &'static str,
     /// Why, and what to do; empty while protected.
     pub message: String,
-    /// The outpost that guards the app, once that is decided.
+    /// The outpost that guards the app, where one does.
     pub outpost: Option<String>,
 }
 
@@ -94,6 +94,11 @@ impl Status {
                 }),
             ),
         }
+    }
+
+    /// Whether visitors are sent to log in, and the login is all that may be missing.
+    pub fn is_guarded(&self) -> bool {
+        self.outpost.is_some()
     }
 
     /// Whether people should act.

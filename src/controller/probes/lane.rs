@@ -8,6 +8,7 @@ use crate::probe::{Conclusion, Findings, Hole, Target};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -33,9 +34,16 @@ pub(super) struct Lane {
     reach: Reach,
     ready: VecDeque<Arc<Target>>,
     resting: DelayQueue<Arc<Target>>,
-    running: JoinSet<(Arc<Target>, Findings)>,
+    running: JoinSet<Answered>,
     throttle: Throttle,
     holes: Vec<Hole>,
+}
+
+/// What came of asking about a host, and how long it took.
+struct Answered {
+    target: Arc<Target>,
+    findings: Findings,
+    time: Duration,
 }
 
 /// A host, between two times that it is asked about.
@@ -100,7 +108,7 @@ impl Lane {
                 message = self.messages.recv() => match message {
                     Some(Message::Add(target, said)) => self.add(&target, said),
                     Some(Message::Remove(target)) => self.remove(&target),
-                    None => return,
+                    None => break,
                 },
                 Some(ended) = self.running.join_next() => self.end(ended),
                 Some(rested) = poll_fn(|context| self.resting.poll_expired(context)) => {
@@ -109,6 +117,7 @@ impl Lane {
                 () = sleep_until(blocked.unwrap_or_else(Instant::now)), if blocked.is_some() => {}
             }
         }
+        self.tell(|shared| shared.forget_outpost(&self.outpost));
     }
 
     fn add(&mut self, target: &Arc<Target>, said: Option<Conclusion>) {
@@ -161,17 +170,23 @@ impl Lane {
             let target = self.ready.pop_front()?;
             self.tell(|shared| shared.note_progress(&target, Progress::Asking));
             let answer = self.asker.ask(Arc::clone(&target));
-            self.running.spawn(async move { (target, answer.await) });
+            let start = Instant::now();
+            self.running.spawn(async move {
+                let findings = answer.await;
+                Answered { target, findings, time: start.elapsed() }
+            });
         }
         None
     }
 
-    fn end(&mut self, ended: Result<(Arc<Target>, Findings), JoinError>) {
-        let (target, findings) = match ended {
+    fn end(&mut self, ended: Result<Answered, JoinError>) {
+        let Answered { target, findings, time } = match ended {
             Ok(ended) => ended,
             Err(panic) => return error!(%panic, "asking an outpost ended in a bug; please report it"),
         };
-        debug!(outpost = self.outpost.name, host = %target.host, reason = findings.conclusion.reason(), "asked");
+        let reason = findings.conclusion.reason();
+        debug!(outpost = self.outpost.name, host = %target.host, reason, ?time, "asked");
+        self.tell(|shared| shared.metrics.probed(&self.outpost.name, reason, time));
         if let Some(asked) = self.hosts.get_mut(&target) {
             asked.turn = Turn::Idle;
         }
@@ -201,6 +216,7 @@ impl Lane {
                 }
             }
         }
+        self.tell(|shared| shared.metrics.set_outpost_up(&self.outpost.name, false));
         self.reach = Reach::Down(Arc::clone(&target), conclusion.clone());
         for host in self.known() {
             self.observe(&host, conclusion);
@@ -214,6 +230,7 @@ impl Lane {
 
     fn come_up(&mut self) {
         info!(outpost = self.outpost.name, address = %self.outpost.address, "the outpost answers");
+        self.tell(|shared| shared.metrics.set_outpost_up(&self.outpost.name, true));
         self.reach = Reach::Up;
         for host in self.known() {
             self.make_ready(host, Turn::Idle);

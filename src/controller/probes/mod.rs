@@ -14,6 +14,7 @@ use crate::plan::outpost::Outpost;
 use crate::plan::request::Request;
 use crate::plan::status::Assurance;
 use crate::probe::{Conclusion, Direct, Findings, Target, Trust, ask};
+use crate::telemetry::metrics::Metrics;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lane::{Lane, Message};
@@ -67,6 +68,7 @@ pub(super) struct Probes(Option<Arc<Shared>>);
 pub(super) struct Shared {
     asker: Arc<dyn Ask>,
     touched: UnboundedSender<Vec<Key>>,
+    metrics: Metrics,
     board: Mutex<Board>,
     /// Something on the board has changed.
     news: Notify,
@@ -117,13 +119,14 @@ impl Probes {
         settings: Arc<Settings>,
         trust: Arc<Trust>,
         touched: UnboundedSender<Vec<Key>>,
+        metrics: Metrics,
     ) -> Self {
-        Self::with(Arc::new(Asker { settings, trust }), touched)
+        Self::with(Arc::new(Asker { settings, trust }), touched, metrics)
     }
 
-    fn with(asker: Arc<dyn Ask>, touched: UnboundedSender<Vec<Key>>) -> Self {
+    fn with(asker: Arc<dyn Ask>, touched: UnboundedSender<Vec<Key>>, metrics: Metrics) -> Self {
         let (board, news) = (Mutex::default(), Notify::new());
-        Self(Some(Arc::new(Shared { asker, touched, board, news })))
+        Self(Some(Arc::new(Shared { asker, touched, metrics, board, news })))
     }
 
     /// What is known of the hosts of `app`, of which those in `asked` are asked about from now on, and no others.
@@ -221,6 +224,14 @@ impl Shared {
         self.news.notify_waiters();
         // The receiver is gone only when the controller is shutting down.
         let _ = self.touched.send(keys);
+    }
+
+    /// Takes an outpost that is asked no more out of the metrics, unless it has come back meanwhile at whatever address.
+    fn forget_outpost(&self, outpost: &Outpost) {
+        let board = self.board();
+        if board.lanes.keys().all(|other| other.name != outpost.name) {
+            self.metrics.forget_outpost(&outpost.name);
+        }
     }
 
     fn note_progress(&self, target: &Target, progress: Progress) {

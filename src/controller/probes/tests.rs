@@ -104,7 +104,12 @@ fn wrong_mode(target: &Target) -> Conclusion {
 /// Probes that ask `double`, and the apps that they have looked at.
 fn probes(double: &Arc<Double>) -> (Probes, UnboundedReceiver<Vec<Key>>) {
     let (touched, keys) = unbounded_channel();
-    (Probes::with(Arc::new(Arc::clone(double)), touched), keys)
+    (Probes::with(Arc::new(Arc::clone(double)), touched, Metrics::default()), keys)
+}
+
+/// Whether the metrics hold this text.
+fn metric(probes: &Probes, text: &str) -> bool {
+    probes.0.as_ref().unwrap().metrics.encode().unwrap().contains(text)
 }
 
 fn assurance(probes: &Probes, name: &str, outpost: &str) -> Assurance {
@@ -169,6 +174,9 @@ async fn a_dead_outpost_delays_no_other_and_is_asked_about_one_host() {
     sleep(QUICK).await;
     assert_eq!(assurance(&probes, "late", "dead"), Assurance::Missing(timed_out("dead")));
     sleep(Duration::from_mins(10)).await;
+    assert!(metric(&probes, r#"ingress_sso_outpost_up{outpost="dead"} 0"#));
+    assert!(metric(&probes, r#"ingress_sso_outpost_up{outpost="main"} 1"#));
+    assert!(metric(&probes, r#"ingress_sso_probes_total{outpost="dead",conclusion="OutpostTimedOut"} "#));
     assert_eq!(double.most_at_once("dead"), 1);
     assert!(double.asked("dead").len() <= 20, "{}", double.asked("dead").len());
 }
@@ -254,6 +262,8 @@ async fn what_nobody_wants_to_know_is_not_asked() {
     let Some(shared) = &probes.0 else { panic!("off") };
     let board = shared.board();
     assert!(board.hosts.is_empty() && board.of_apps.is_empty() && board.lanes.is_empty());
+    drop(board);
+    assert!(!metric(&probes, "outpost="), "an outpost that is asked no more has no figures");
 }
 
 #[tokio::test(start_paused = true)]

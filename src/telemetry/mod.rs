@@ -1,8 +1,12 @@
-//! Logs, and the endpoints by which Kubernetes asks how the process is.
+//! Logs, and the endpoints by which Kubernetes asks how the process is, and Prometheus what it does.
+
+pub mod metrics;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use metrics::{Metrics, OPEN_METRICS};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,18 +53,28 @@ impl Health {
     }
 }
 
+/// What the process tells of itself when it is asked. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Telemetry {
+    /// For Kubernetes.
+    pub health: Health,
+    /// For Prometheus.
+    pub metrics: Metrics,
+}
+
 /// Listens at `address`.
 pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves `/healthz`, 200 as long as the process runs, and `/readyz`, 200 once all caches are filled and 503 before,
-/// until `shutdown`.
+/// Serves `/healthz`, 200 as long as the process runs, `/readyz`, 200 once all caches are filled and 503 before, and
+/// `/metrics`, until `shutdown`.
 pub async fn serve(
     listener: TcpListener,
-    health: Health,
+    telemetry: Telemetry,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
+    let Telemetry { health, metrics } = telemetry;
     let ready = move || async move {
         if health.is_ready() {
             (StatusCode::OK, "ok\n")
@@ -68,6 +82,13 @@ pub async fn serve(
             (StatusCode::SERVICE_UNAVAILABLE, "some lists are not complete; the log says which\n")
         }
     };
-    let router = Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready));
+    let metrics = move || async move {
+        let text = metrics.encode().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+        Ok::<_, StatusCode>(([(CONTENT_TYPE, OPEN_METRICS)], text))
+    };
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics));
     axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
