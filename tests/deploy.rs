@@ -152,6 +152,16 @@ fn the_probes_ask_the_port_that_the_program_listens_on() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn prometheus_is_led_to_the_port_that_the_program_listens_on() -> Result<()> {
+    let annotations = &pod()?["metadata"]["annotations"];
+    let listen = parse(container()?.args.as_deref().unwrap_or_default())?.listen;
+    assert_eq!(annotations["prometheus.io/scrape"], "true");
+    assert_eq!(annotations["prometheus.io/port"], listen.port().to_string());
+    assert_eq!(annotations["prometheus.io/path"], "/metrics");
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_rights_suffice_for_a_whole_life_in_the_whole_cluster() -> Result<()> {
     let _alone = CONTROLLERS.lock().await;
@@ -163,9 +173,9 @@ async fn the_rights_suffice_for_a_whole_life_in_the_whole_cluster() -> Result<()
     let scene = &life.scene;
 
     let container = container()?;
-    for probe in [container.liveness_probe, container.readiness_probe] {
-        let path = path(probe)?;
-        assert_eq!(life.controller.get(&path).await?.status, 200, "{path}");
+    let probes = [path(container.liveness_probe)?, path(container.readiness_probe)?];
+    for path in probes.iter().map(String::as_str).chain(["/metrics"]) {
+        assert_eq!(life.controller.get(path).await?.status, 200, "{path}");
     }
     protect(scene).await?;
     let event = scene.until_event(APP, "Protected").await?;

@@ -288,3 +288,55 @@ fn report<K>(watch: &mut Watch<K>, error: &Error, failures: u32) {
         warn!(source = ?watch.source, namespace, failures = failures + 1, error, "watch failed, trying again");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::stream;
+    use kube::core::Status;
+
+    /// The health of the only watch of a source, which is up.
+    fn works() -> WatchHealth {
+        let mut health = Metrics::default().watch_health(Source::Ingresses, 1);
+        health.works();
+        health
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_goes_on_after_a_failure_is_up_when_it_has_been_quiet_for_a_while() {
+        let mut health = works();
+        health.failed();
+        let (mut quiet, moment) = (stream::pending::<()>(), Duration::from_millis(1));
+        assert!(timeout(SETTLED / 2, next(&mut quiet, &mut health, false)).await.is_err());
+        assert!(!health.is_up());
+        assert!(timeout(SETTLED + moment, next(&mut quiet, &mut health, false)).await.is_err());
+        assert!(health.is_up());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_without_its_first_list_is_not_up_however_long_it_is_quiet() {
+        let mut health = Metrics::default().watch_health(Source::Ingresses, 1);
+        let mut quiet = stream::pending::<()>();
+        assert!(timeout(2 * SETTLED, next(&mut quiet, &mut health, true)).await.is_err());
+        assert!(!health.is_up());
+    }
+
+    #[test]
+    fn listing_anew_is_no_failure() {
+        for (code, is_up) in [(410, true), (500, false)] {
+            let mut watch = Watch {
+                source: Source::Ingresses,
+                namespace: None,
+                config: Config::default(),
+                observe: WatchedIngress::observe as Observe<WatchedIngress>,
+                missing: None,
+                lookout: Lookout::new(),
+                health: works(),
+                outstanding: Arc::default(),
+            };
+            let status = Status { code, ..Status::default() };
+            report(&mut watch, &Error::WatchError(Box::new(status)), 0);
+            assert_eq!(watch.health.is_up(), is_up, "{code}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod claims;
 mod foreign;
 mod lifecycle;
+mod metrics;
 mod outposts;
 mod refusals;
 mod rendered;

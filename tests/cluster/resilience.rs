@@ -289,14 +289,14 @@ async fn until_protected(api: &Api<Ingress>, name: &str) -> Result<()> {
     .await
 }
 
-async fn set_rules(scene: &Scene, role: &str, rules: &Value) -> Result<()> {
+pub(crate) async fn set_rules(scene: &Scene, role: &str, rules: &Value) -> Result<()> {
     let patch = Patch::Merge(json!({ "rules": rules }));
     Api::<ClusterRole>::all(scene.client()).patch(role, &PatchParams::default(), &patch).await?;
     Ok(())
 }
 
 /// A kubeconfig for a `ServiceAccount` with a `ClusterRole` of these rules, both named after the scene.
-async fn kubeconfig_of(scene: &Scene, name: &str, rules: &Value) -> Result<std::path::PathBuf> {
+pub(crate) async fn kubeconfig_of(scene: &Scene, name: &str, rules: &Value) -> Result<std::path::PathBuf> {
     let full = format!("{}-{name}", scene.namespace());
     let account = json!({ "metadata": { "name": name, "namespace": scene.namespace() } });
     let role = json!({ "metadata": { "name": full }, "rules": rules });

@@ -1,8 +1,8 @@
-//! Metrics as servers print them, in Prometheus' text format.
+//! Metrics as servers print them: in Prometheus' text format, and what sets `OpenMetrics` apart from it.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 
 /// One line of a metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +52,127 @@ fn read(rest: &str) -> Option<Sample<'_>> {
     Some(Sample { labels, value: value.trim() })
 }
 
+/// A metric of an `OpenMetrics` text, with all its samples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Family<'a> {
+    /// Its name, which is not that of its samples.
+    pub name: &'a str,
+    /// Its type, such as `counter`.
+    pub kind: &'a str,
+    /// What it means.
+    pub help: &'a str,
+    unit: Option<&'a str>,
+}
+
+impl<'a> Family<'a> {
+    fn new(help: &'a str) -> Result<Self> {
+        let (name, help) = help.split_once(' ').context("no help")?;
+        Ok(Self { name, kind: "", help, unit: None })
+    }
+
+    /// The names that its samples have.
+    pub fn sample_names(&self) -> Vec<String> {
+        let suffixes: &[&str] = match self.kind {
+            "counter" => &["_total"],
+            "histogram" => &["_bucket", "_count", "_sum"],
+            "info" => &["_info"],
+            _ => &[""],
+        };
+        suffixes.iter().map(|suffix| format!("{}{suffix}", self.name)).collect()
+    }
+
+    /// Takes in a further line: what it says of this family, or a sample of it.
+    fn read(&mut self, line: &'a str) -> Result<()> {
+        if let Some(rest) = line.strip_prefix("# ") {
+            let mut words = rest.split(' ');
+            let (keyword, name, word) = (words.next(), words.next(), words.next());
+            ensure!(name == Some(self.name) && words.next().is_none(), "not about {}", self.name);
+            match (keyword, word) {
+                (Some("TYPE"), Some(word)) => self.kind = word,
+                (Some("UNIT"), word) => self.unit = word,
+                _ => bail!("neither a type nor a unit"),
+            }
+            return Ok(());
+        }
+        ensure!(!self.kind.is_empty(), "a sample before the type");
+        let end = line.find(['{', ' ']).context("no value")?;
+        let (name, rest) = line.split_at(end);
+        ensure!(self.sample_names().iter().any(|known| known == name), "not a sample of a {}", self.kind);
+        let sample = read(rest).context("no labels and value")?;
+        sample.value.parse::<f64>().context("no number")?;
+        Ok(())
+    }
+}
+
+/// All families of an `OpenMetrics` text.
+///
+/// Fails, with the line, where the text is not in that format: it ends with `# EOF` and nowhere else, the lines of each
+/// family are together and begin with its help, and the name ends with the unit.
+pub fn families(text: &str) -> Result<Vec<Family<'_>>> {
+    let body = text.strip_suffix("# EOF\n").context("the text does not end with # EOF")?;
+    let mut families: Vec<Family<'_>> = Vec::new();
+    for line in body.lines() {
+        let read = match (line.strip_prefix("# HELP "), families.last_mut()) {
+            (Some(help), _) => Family::new(help).map(|family| families.push(family)),
+            (None, Some(family)) => family.read(line),
+            (None, None) => Err(anyhow::anyhow!("a line before the first help")),
+        };
+        read.with_context(|| format!("not OpenMetrics: {line}"))?;
+    }
+    for (position, family) in families.iter().enumerate() {
+        let unit = family.unit.unwrap_or_default();
+        ensure!(family.name.ends_with(unit), "{} does not end with its unit {unit}", family.name);
+        let is_second = families[..position].iter().any(|other| other.name == family.name);
+        ensure!(!is_second, "{} is there twice", family.name);
+    }
+    Ok(families)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const OPEN_METRICS: &str = r#"# HELP waits Time that one waits.
+# TYPE waits gauge
+waits 3
+# HELP takes_seconds How long it takes.
+# TYPE takes_seconds histogram
+# UNIT takes_seconds seconds
+takes_seconds_sum 0.5
+takes_seconds_count 2
+takes_seconds_bucket{le="+Inf"} 2
+# HELP asks Questions.
+# TYPE asks counter
+asks_total{of="one"} 2
+# EOF
+"#;
+
+    #[test]
+    fn families_are_read_with_their_type() {
+        let families = families(OPEN_METRICS).unwrap();
+        let found: Vec<_> = families.iter().map(|family| (family.name, family.kind)).collect();
+        assert_eq!(found, [("waits", "gauge"), ("takes_seconds", "histogram"), ("asks", "counter")]);
+        assert_eq!(families[2].help, "Questions.");
+        assert_eq!(families[1].sample_names().len(), 3);
+    }
+
+    #[test]
+    fn what_is_not_open_metrics_is_told_with_the_line() {
+        for (good, bad) in [
+            ("# EOF\n", ""),
+            ("# EOF\n", "# EOF\n# EOF\n"),
+            ("asks_total{", "asks{"),
+            ("# TYPE asks counter\n", ""),
+            ("# TYPE asks counter", "# TYPE waits counter"),
+            ("# HELP asks Questions.", "# HELP waits Questions."),
+            ("# HELP waits Time that one waits.\n", ""),
+            (" 0.5", " half"),
+            ("seconds seconds", "seconds minutes"),
+        ] {
+            let text = OPEN_METRICS.replacen(good, bad, 1);
+            assert!(families(&text).is_err(), "{text}");
+        }
+    }
 
     const METRICS: &str = r#"# TYPE sizes histogram
 sizes_sum{resource="ingresses",verb="LIST"} 1.5e+06
