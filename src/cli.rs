@@ -2,7 +2,8 @@
 #![allow(clippy::doc_markdown, reason = "backticks would show in --help")]
 
 use crate::config::{InvalidSetting, RawSettings, Scope, Settings, TraefikSettings};
-use crate::contract::DEFAULT_PREFIX;
+use crate::contract::{DEFAULT_PREFIX, lease_name};
+use crate::lease::LeaseName;
 use crate::probe::{Trust, TrustError};
 use crate::telemetry::LogFormat;
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -137,6 +138,18 @@ pub struct RunArgs {
     #[arg(long, env = "INGRESS_SSO_OUTPOST_CA", value_name = "FILE")]
     outpost_ca: Option<PathBuf>,
 
+    /// Work only while holding a Lease, so that several replicas can run and one of them writes.
+    #[arg(long, env = "INGRESS_SSO_LEADER_ELECT", default_value = "true", value_name = "true|false", action = ArgAction::Set)]
+    leader_elect: bool,
+
+    /// Name of that Lease. Without it: ingress-sso, or one that goes with --namespace and --annotation-prefix.
+    #[arg(long, env = "INGRESS_SSO_LEASE_NAME", value_name = "NAME")]
+    lease_name: Option<String>,
+
+    /// Namespace of that Lease. Without it: that of the Pod, or of the kubeconfig.
+    #[arg(long, env = "INGRESS_SSO_LEASE_NAMESPACE", value_name = "NAME")]
+    lease_namespace: Option<String>,
+
     /// How many apps to work on at once, which is also the number of connections to the API server.
     #[arg(long, env = "INGRESS_SSO_CONCURRENCY", default_value = "16", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
@@ -151,6 +164,16 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// The Lease to hold, if there is to be one; `usual_namespace` is for arguments that name none.
+    pub fn lease(&self, usual_namespace: &str) -> Result<Option<LeaseName>, InvalidSetting> {
+        let name = match &self.lease_name {
+            Some(name) => name.clone(),
+            None => lease_name(&self.plan.annotation_prefix, self.scopes()?.0.names()),
+        };
+        let namespace = self.lease_namespace.as_deref().unwrap_or(usual_namespace);
+        LeaseName::new(namespace, &name).map(|name| Some(name).filter(|_| self.leader_elect))
+    }
+
     /// Whose certificates are accepted from outposts, if these are asked at all.
     pub fn trust(&self) -> Result<Option<Trust>, TrustError> {
         self.probe.then(|| Trust::new(self.outpost_ca.as_deref())).transpose()

@@ -1,7 +1,8 @@
 //! Validated settings: what the command line and the environment mean, checked before the API is touched.
 
-use crate::contract::Keys;
+use crate::contract::{Keys, MANAGER};
 use crate::facts::{is_dns_label, is_dns_subdomain};
+use crate::lease::LeaseName;
 use crate::plan::Dialect;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -268,6 +269,36 @@ impl Scope {
             return Err(invalid(flag, bad, remedy));
         }
         Ok(if names.is_empty() { Self::Cluster } else { Self::Namespaces(names.iter().cloned().collect()) })
+    }
+
+    /// The namespaces, in order; none for the whole cluster.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let names = match self {
+            Self::Cluster => None,
+            Self::Namespaces(names) => Some(names),
+        };
+        names.into_iter().flatten().map(String::as_str)
+    }
+}
+
+impl LeaseName {
+    /// The Lease `name` of `namespace`, wanted by this process: in a Pod under its name, so that a container which starts again
+    /// goes on where the one before it ended.
+    pub fn new(namespace: &str, name: &str) -> Result<Self, InvalidSetting> {
+        if !is_dns_label(namespace) {
+            let remedy = "a namespace's name is a DNS label: a-z, 0-9 and dashes, at most 63".to_owned();
+            return Err(invalid("--lease-namespace", namespace, remedy));
+        }
+        if !is_dns_subdomain(name) {
+            let remedy = "a Lease's name is a DNS name: a-z, 0-9, dashes and dots".to_owned();
+            return Err(invalid("--lease-name", name, remedy));
+        }
+        let identity = std::env::var("POD_NAME").ok().filter(|name| !name.is_empty());
+        let identity = identity.unwrap_or_else(|| {
+            let machine = std::env::var("HOSTNAME").unwrap_or_else(|_| MANAGER.to_owned());
+            format!("{machine}_{:016x}", fastrand::u64(..))
+        });
+        Ok(Self { namespace: namespace.to_owned(), name: name.to_owned(), identity })
     }
 }
 

@@ -190,6 +190,20 @@ pub fn outpost_named_in<'a>(namespace: &str, name: &'a str) -> Option<&'a str> {
     (middleware_name(namespace, outpost) == name).then_some(outpost)
 }
 
+/// Name of the Lease that replicas contend for, unless `--lease-name` says otherwise: instances that look at other namespaces or
+/// another prefix are no replicas of each other.
+pub fn lease_name<'a>(prefix: &str, namespaces: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    let mut is_usual = prefix == DEFAULT_PREFIX;
+    hash.update(prefix);
+    for namespace in namespaces {
+        is_usual = false;
+        hash.update([0]);
+        hash.update(namespace);
+    }
+    if is_usual { MANAGER.to_owned() } else { format!("{MANAGER}-{}", short_hex(&hash.finalize())) }
+}
+
 /// `base` + `suffix`, with the end of `base` replaced by a hash of it where the whole would exceed `max` bytes.
 ///
 /// All inputs are DNS names, so cutting at a byte cannot split a character.
@@ -240,6 +254,20 @@ mod tests {
             |namespace, outpost| middleware_reference(namespace, &middleware_name(namespace, outpost), false);
         assert!(called("shop", "x-authentik-y").starts_with("shop-authentik-x-authentik-y-"));
         assert_ne!(called("shop", "x-authentik-y"), called("shop-authentik-x", "y"));
+    }
+
+    #[test]
+    fn only_replicas_contend_for_a_lease() {
+        assert_eq!(lease_name(DEFAULT_PREFIX, []), "ingress-sso");
+        let names = [
+            lease_name("sso.example.com", []),
+            lease_name(DEFAULT_PREFIX, ["a"]),
+            lease_name(DEFAULT_PREFIX, ["b"]),
+            lease_name(DEFAULT_PREFIX, ["a", "b"]),
+            lease_name(DEFAULT_PREFIX, []),
+        ];
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "{names:?}");
     }
 
     #[test]

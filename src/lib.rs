@@ -13,6 +13,7 @@
 //! - [`index`]: holds the facts, knows who is affected by a change, gathers what bears on one app.
 //! - [`probe`]: asks an outpost whether it serves a host.
 //! - [`watched`]: Ingresses as a watch decodes them, which is not whole.
+//! - [`lease`]: which of several replicas writes.
 //! - [`controller`]: watches and writes. The only part that talks to the API.
 //! - [`commands`]: the other subcommands; [`telemetry`]: logs, health and metrics.
 
@@ -23,6 +24,7 @@ pub mod contract;
 pub mod controller;
 pub mod facts;
 pub mod index;
+pub mod lease;
 pub mod middleware;
 pub mod plan;
 pub mod probe;

@@ -17,7 +17,8 @@ pub fn run(args: &RunArgs) -> Result<(), CommandError> {
     let (scope, outpost_scope) = args.scopes()?;
     telemetry::start_logging(args.log_format);
     let probe = args.trust()?.map(Arc::new);
-    let options = Options { scope, outpost_scope, concurrency: usize::from(args.concurrency), probe };
+    let options =
+        Options { scope, outpost_scope, concurrency: usize::from(args.concurrency), probe, lease: None };
     // One thread: it waits for the API most of the time, and each further one has memory of its own.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Start)?;
@@ -28,7 +29,8 @@ async fn run_until_signal(args: &RunArgs, settings: Settings, options: Options) 
     let address = args.listen;
     let listener =
         telemetry::listen(address).await.map_err(|error| CommandError::Listen { address, error })?;
-    let client = client().await?;
+    let (client, namespace) = client().await?;
+    let options = Options { lease: args.lease(&namespace)?, ..options };
     info!(
         version = env!("CARGO_PKG_VERSION"),
         prefix = settings.keys.opt_in,
@@ -47,13 +49,15 @@ async fn run_until_signal(args: &RunArgs, settings: Settings, options: Options) 
     Ok(())
 }
 
-/// A client that leaves retries to the queue, which knows the keys and spreads them.
-async fn client() -> Result<Client, CommandError> {
+/// A client that leaves retries to the queue, which knows the keys and spreads them; and the namespace of the Pod, or of the
+/// kubeconfig.
+async fn client() -> Result<(Client, String), CommandError> {
     let mut config = kube::Config::infer()
         .await
         .map_err(|error| CommandError::NoCluster(kube::Error::InferConfig(error)))?;
     config.default_retry = false;
-    Client::try_from(config).map_err(CommandError::NoCluster)
+    let namespace = config.default_namespace.clone();
+    Ok((Client::try_from(config).map_err(CommandError::NoCluster)?, namespace))
 }
 
 fn stop_on_signal(shutdown: &CancellationToken) -> Result<(), CommandError> {

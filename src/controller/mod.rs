@@ -12,8 +12,9 @@ mod write;
 
 use crate::config::{Scope, Settings};
 use crate::index::{Index, Key, Source};
+use crate::lease::{Claim, Election, LeaseName};
 use crate::probe::Trust;
-use crate::telemetry::metrics::{Metrics, Reconciled};
+use crate::telemetry::metrics::{Metrics, QueueLengths, Reconciled};
 use crate::telemetry::{Health, Telemetry};
 use kube::Client;
 use probes::Probes;
@@ -41,7 +42,7 @@ const LIST_GRACE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// An error of the API in a few words: kube's own text repeats the whole answer.
-fn brief(error: &kube::Error) -> String {
+pub(crate) fn brief(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => chain(other),
@@ -76,6 +77,8 @@ pub struct Options {
     pub concurrency: usize,
     /// Whether outposts are asked if they serve the hosts of apps, and whose certificates are accepted then.
     pub probe: Option<Arc<Trust>>,
+    /// The Lease that the replica which writes has to hold; `None` where there is one replica only.
+    pub lease: Option<LeaseName>,
 }
 
 /// The index, for all who feed and ask it. The lock is never held across an await.
@@ -107,26 +110,65 @@ pub async fn run(
         watch::start(&client, &index, &touched, &metrics, &options.scope, &options.outpost_scope);
     let (busy, is_busy) = channel(false);
     let (reporter, lane) = Reporter::start(client.clone(), is_busy, metrics.clone());
-    let writer = Writer::new(client, index.clone(), touched, metrics.clone());
+    let (claim, election) = match options.lease {
+        None => (Claim::always(), None),
+        Some(name) => {
+            let (election, claim) = Election::new(client.clone(), name);
+            (claim, Some(election))
+        }
+    };
+    let has_stopped = CancellationToken::new();
+    let election = election.map(|election| tokio::spawn(election.run(has_stopped.clone())));
+    let writer = Writer::new(client, index.clone(), touched, claim.clone(), metrics.clone());
     let reconciler = Arc::new(Reconciler::new(index.clone(), writer, reporter, probes, metrics.clone()));
 
     let has_lists = tokio::select! {
         has_lists = first_lists(&index, &mut keys, &health) => has_lists,
         () = shutdown.cancelled() => false,
     };
-    let workers = Workers::new(reconciler, options.concurrency, busy, metrics.clone());
-    if has_lists {
+    while has_lists && wait_for_claim(&claim, &index, &mut keys, &health, &shutdown).await {
         metrics.set_leader(true);
-        workers.run(&index, keys, &health, &shutdown).await;
+        let workers =
+            Workers::new(Arc::clone(&reconciler), options.concurrency, busy.clone(), metrics.clone());
+        workers.run(&index, &mut keys, &health, &claim, &shutdown).await;
+        reconciler.forget_all();
         metrics.set_leader(false);
-    } else {
-        drop(workers);
     }
+    // Only now may another replica begin.
+    has_stopped.cancel();
+    if let Some(election) = election {
+        // It gives up by itself, whatever becomes of its last request.
+        let _ = election.await;
+    }
+    drop(reconciler);
     watches.shutdown().await;
     if tokio::time::timeout(DRAIN, lane).await.is_err() {
         warn!("leaving Events behind");
     }
     info!("stopped");
+}
+
+/// Waits until this process is the one that writes, and keeps up with what happens. The answer is false if it is to stop.
+async fn wait_for_claim(
+    claim: &Claim,
+    index: &SharedIndex,
+    touches: &mut UnboundedReceiver<Vec<Key>>,
+    health: &Health,
+    shutdown: &CancellationToken,
+) -> bool {
+    let mut held = std::pin::pin!(claim.held());
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return false,
+            () = &mut held => return true,
+            // What has changed is in the index; all keys are planned when it is time.
+            keys = touches.recv() => if keys.is_none() { return false },
+        }
+        if index.with(|index| index.is_complete()) {
+            health.set_ready();
+        }
+    }
 }
 
 /// Waits until planning can begin: with all lists, or with the Ingresses at least and the rest overdue.
@@ -185,10 +227,12 @@ impl Workers {
     async fn run(
         mut self,
         index: &SharedIndex,
-        mut touches: UnboundedReceiver<Vec<Key>>,
+        touches: &mut UnboundedReceiver<Vec<Key>>,
         health: &Health,
+        claim: &Claim,
         shutdown: &CancellationToken,
     ) {
+        let mut lost = std::pin::pin!(claim.lost());
         let mut is_complete = index.with(|index| index.is_complete());
         self.add_all(index);
         loop {
@@ -202,12 +246,15 @@ impl Workers {
             self.metrics.set_queue(self.queue.lengths());
             tokio::select! {
                 () = shutdown.cancelled() => break,
+                () = &mut lost => break,
                 Some(keys) = touches.recv() => keys.into_iter().for_each(|key| self.queue.add(key)),
                 Some(ended) = self.running.join_next_with_id(), if !self.queue.is_idle() => self.end(ended),
                 () = self.queue.due() => {}
             }
         }
-        info!(running = self.running.len(), "stopping");
+        info!(running = self.running.len(), "no more writes");
+        announce(&self.busy, false);
+        self.metrics.set_queue(QueueLengths::default());
         let drained = async { while self.running.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             warn!("some writes did not end in time");

@@ -112,6 +112,15 @@ impl Reconciler {
         Self { index, writer, reporter, probes, metrics, memory: Mutex::default() }
     }
 
+    /// Forgets all apps, which are another replica's now.
+    pub(super) fn forget_all(&self) {
+        let memory = std::mem::take(&mut *self.memory.lock().unwrap_or_else(PoisonError::into_inner));
+        for memory in memory.into_values() {
+            self.metrics.move_app(memory.standing, None);
+        }
+        self.probes.forget_all();
+    }
+
     /// Reconciles the key whose turn it is.
     pub(super) async fn reconcile(&self, turn: &Turn<Key>) -> Outcome {
         match &turn.key {

@@ -6,6 +6,7 @@ use super::{API_TIMEOUT, SharedIndex, brief};
 use crate::contract::MANAGER;
 use crate::facts::{Identity, IngressFacts, ObjectKey, OptIn};
 use crate::index::{Key, Source};
+use crate::lease::Claim;
 use crate::middleware::Middleware;
 use crate::plan::changes::{Annotate, Change, Companion, Kind, Repair};
 use crate::plan::companions::outpost_ingress_key;
@@ -79,6 +80,7 @@ pub(super) struct Writer {
     index: SharedIndex,
     touched: UnboundedSender<Vec<Key>>,
     in_flight: InFlight,
+    claim: Claim,
     metrics: Metrics,
 }
 
@@ -87,9 +89,10 @@ impl Writer {
         client: Client,
         index: SharedIndex,
         touched: UnboundedSender<Vec<Key>>,
+        claim: Claim,
         metrics: Metrics,
     ) -> Self {
-        Self { client, index, touched, in_flight: InFlight::default(), metrics }
+        Self { client, index, touched, in_flight: InFlight::default(), claim, metrics }
     }
 
     /// Carries out one change.
@@ -281,7 +284,7 @@ impl Writer {
         IngressFacts::extract(&ingress.0, &settings.keys).ok()
     }
 
-    /// A request that writes, counted.
+    /// A request that writes, counted: only as long as no other replica may.
     async fn write<T>(
         &self,
         kind: Kind,
@@ -289,6 +292,11 @@ impl Writer {
         what: &str,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, WriteError> {
+        if !self.claim.is_held() {
+            return Err(WriteError::Unavailable(format!(
+                "{what}: the lease is lost, another replica will do it"
+            )));
+        }
         let result = self.call(what, request).await;
         self.metrics.wrote(kind.into(), verb, result.as_ref().err().map_or(Answer::Ok, WriteError::answer));
         result

@@ -138,6 +138,14 @@ impl Probes {
         board.assurance(&wanted)
     }
 
+    /// Asks about no app any more.
+    pub(super) fn forget_all(&self) {
+        if let Some(shared) = &self.0 {
+            // A lane ends when nobody can send it anything.
+            *shared.board() = Board::default();
+        }
+    }
+
     /// Waits for answers about `app` that are on their way, and for [`GRACE`] at most.
     pub(super) async fn settle(&self, app: &ObjectKey) {
         let Some(shared) = &self.0 else { return };

@@ -62,7 +62,7 @@ struct Families {
 }
 
 /// How many keys are where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueLengths {
     /// Waiting for their turn.
     pub ready: usize,

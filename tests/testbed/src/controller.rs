@@ -77,10 +77,11 @@ impl Controller {
     ///
     /// The tests of the package know the program as `env!("CARGO_BIN_EXE_ingress-sso")`. The environment of
     /// this process is passed on; the arguments end up after `--listen`. It does not ask outposts anything, since most
-    /// tests have none that could answer: `--probe=true` among the arguments makes it do so.
+    /// tests have none that could answer, and it does not ask for a Lease, since tests share a cluster: `--probe=true` and
+    /// `--leader-elect=true` among the arguments make it do so.
     pub fn builder(program: impl Into<PathBuf>) -> Builder {
         let builder = Builder { program: program.into(), args: Vec::new(), env: Vec::new() };
-        builder.env("INGRESS_SSO_PROBE", "false")
+        builder.env("INGRESS_SSO_PROBE", "false").env("INGRESS_SSO_LEADER_ELECT", "false")
     }
 
     /// Waits until `GET /readyz` answers 200, at most `timeout`.

@@ -72,6 +72,7 @@ pub mod port;
 pub mod prepare;
 pub mod process;
 pub mod record;
+pub mod relay;
 pub mod scene;
 mod server;
 pub mod skip;

@@ -1,0 +1,237 @@
+//! The rules by which a Lease changes hands. No clock but the one that is passed in, no API.
+//!
+//! Nobody compares clocks with others: a holder counts as alive for a time from when a change of the Lease was *seen*, as in
+//! Kubernetes' own client-go.
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// One that wants a Lease.
+#[derive(Debug)]
+pub struct Candidate {
+    name: String,
+    identity: String,
+    /// For how long others are to believe in it without hearing of it.
+    duration: Duration,
+    seen: Option<Seen>,
+}
+
+/// Somebody else's Lease.
+#[derive(Debug)]
+struct Seen {
+    holder: String,
+    /// `None` where it has been deleted since.
+    version: Option<String>,
+    /// When it was seen first in this version.
+    since: Instant,
+    /// How long its holder counts as alive from then on.
+    lifetime: Duration,
+}
+
+/// What a candidate does next.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    /// Make the Lease, as nobody has.
+    Create(Box<Lease>),
+    /// Write this in place of the version that was seen, and of no other.
+    Replace(Box<Lease>),
+    /// Look again after `pause`, since `holder` has it.
+    Wait {
+        /// Who that is.
+        holder: String,
+        /// How long to wait.
+        pause: Duration,
+    },
+}
+
+impl Candidate {
+    /// One of this identity, for the Lease `name`.
+    pub fn new(name: &str, identity: &str, duration: Duration) -> Self {
+        Self { name: name.to_owned(), identity: identity.to_owned(), duration, seen: None }
+    }
+
+    /// What to do about the Lease `found`, at `now`.
+    pub fn step(&mut self, found: Option<&Lease>, now: Instant) -> Step {
+        self.seen = self.look(found, now);
+        if let Some(Seen { holder, since, lifetime, .. }) = &self.seen {
+            let left = lifetime.saturating_sub(now.duration_since(*since));
+            if !left.is_zero() {
+                return Step::Wait { holder: holder.clone(), pause: left.min(super::RETRY) };
+            }
+        }
+        if let Some(found) = found {
+            return Step::Replace(Box::new(self.held(found.clone())));
+        }
+        let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+        Step::Create(Box::new(self.held(Lease { metadata, spec: None })))
+    }
+
+    /// Who else is to be believed in, and since when. Also the holder of a Lease that was deleted: it knows nothing of that
+    /// before its next renewal.
+    fn look(&mut self, found: Option<&Lease>, now: Instant) -> Option<Seen> {
+        let before = self.seen.take();
+        let (holder, lifetime) = match found {
+            Some(found) => (self.other_holder(Some(found))?.to_owned(), lifetime(found, self.duration)),
+            None => before.as_ref().map(|before| (before.holder.clone(), before.lifetime))?,
+        };
+        let version = found.and_then(|found| found.metadata.resource_version.clone());
+        let since = before.filter(|before| before.version == version).map_or(now, |before| before.since);
+        Some(Seen { holder, version, since, lifetime })
+    }
+
+    /// Who else holds the Lease, as far as it says so.
+    pub fn other_holder<'a>(&self, found: Option<&'a Lease>) -> Option<&'a str> {
+        let holder = found?.spec.as_ref()?.holder_identity.as_deref();
+        holder.filter(|holder| !holder.is_empty() && *holder != self.identity)
+    }
+
+    /// `lease` without a holder, for the next one to take it at once.
+    pub fn released(&self, mut lease: Lease) -> Lease {
+        let spec = lease.spec.get_or_insert_default();
+        spec.holder_identity = None;
+        spec.renew_time = Some(now());
+        lease
+    }
+
+    /// `lease` held by this candidate.
+    fn held(&self, mut lease: Lease) -> Lease {
+        let before = lease.spec.take().unwrap_or_default();
+        let is_renewal = before.holder_identity.as_deref() == Some(&self.identity);
+        let changes = before.lease_transitions.unwrap_or(0);
+        let is_first = before.acquire_time.is_none();
+        lease.spec = Some(LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(self.duration.as_secs()).ok(),
+            acquire_time: before.acquire_time.filter(|_| is_renewal).or_else(|| Some(now())),
+            renew_time: Some(now()),
+            lease_transitions: Some(if is_renewal || is_first { changes } else { changes.saturating_add(1) }),
+            ..before
+        });
+        lease
+    }
+}
+
+/// How long a holder counts as alive that is not heard of: as it says itself.
+fn lifetime(lease: &Lease, usual: Duration) -> Duration {
+    let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+    seconds.map_or(usual, Duration::from_secs)
+}
+
+/// For people only; see the module's documentation.
+fn now() -> MicroTime {
+    MicroTime(Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DURATION: Duration = Duration::from_secs(15);
+
+    fn candidate(identity: &str) -> Candidate {
+        Candidate::new("ingress-sso", identity, DURATION)
+    }
+
+    /// What `step` writes, in the version that the API server gives it.
+    fn written(step: Step, version: &str) -> Lease {
+        let (Step::Create(mut lease) | Step::Replace(mut lease)) = step else { panic!("{step:?}") };
+        lease.metadata.resource_version = Some(version.to_owned());
+        *lease
+    }
+
+    fn is_wait(step: &Step, by: &str) -> bool {
+        matches!(step, Step::Wait { holder, .. } if holder == by)
+    }
+
+    #[test]
+    fn the_first_makes_it_and_goes_on_renewing_it() {
+        let mut one = candidate("one");
+        let now = Instant::now();
+        let lease = written(one.step(None, now), "1");
+        let spec = lease.spec.clone().unwrap();
+        assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("one"), Some(0)));
+        let renewed = written(one.step(Some(&lease), now + DURATION * 9), "2");
+        let renewed = renewed.spec.unwrap();
+        assert_eq!((renewed.acquire_time, renewed.lease_transitions), (spec.acquire_time, Some(0)));
+    }
+
+    #[test]
+    fn another_waits_for_as_long_as_it_sees_it_renewed() {
+        let (mut one, mut two) = (candidate("one"), candidate("two"));
+        let start = Instant::now();
+        let mut lease = written(one.step(None, start), "0");
+        for second in 1..200 {
+            let now = start + Duration::from_secs(second);
+            assert!(is_wait(&two.step(Some(&lease), now), "one"), "after {second} s");
+            if second % 10 == 0 {
+                lease = written(one.step(Some(&lease), now), &second.to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn another_takes_it_when_it_was_not_renewed_for_its_lifetime() {
+        let (mut one, mut two) = (candidate("one"), candidate("two"));
+        let start = Instant::now();
+        let lease = written(one.step(None, start), "1");
+        // However long ago that was written: what counts is when it was seen.
+        let seen = start + Duration::from_hours(1);
+        assert!(is_wait(&two.step(Some(&lease), seen), "one"));
+        assert!(is_wait(&two.step(Some(&lease), seen + DURATION - Duration::from_millis(1)), "one"));
+        let taken = written(two.step(Some(&lease), seen + DURATION), "2").spec.unwrap();
+        assert_eq!((taken.holder_identity.as_deref(), taken.lease_transitions), (Some("two"), Some(1)));
+    }
+
+    #[test]
+    fn what_is_written_is_conditioned_on_what_was_seen() {
+        let (mut one, mut two) = (candidate("one"), candidate("two"));
+        let lease = written(one.step(None, Instant::now()), "7");
+        let Step::Replace(renewed) = one.step(Some(&lease), Instant::now()) else { panic!("no renewal") };
+        assert_eq!(renewed.metadata.resource_version.as_deref(), Some("7"));
+        two.step(Some(&lease), Instant::now());
+        let Step::Replace(taken) = two.step(Some(&lease), Instant::now() + DURATION) else {
+            panic!("not taken")
+        };
+        assert_eq!(taken.metadata.resource_version.as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn a_lease_that_was_given_up_is_taken_at_once() {
+        let (mut one, mut two) = (candidate("one"), candidate("two"));
+        let lease = written(one.step(None, Instant::now()), "1");
+        let released = one.released(lease);
+        let taken = written(two.step(Some(&released), Instant::now()), "3").spec.unwrap();
+        assert_eq!((taken.holder_identity.as_deref(), taken.lease_transitions), (Some("two"), Some(1)));
+    }
+
+    #[test]
+    fn the_holder_of_a_lease_that_was_deleted_is_believed_in_until_it_must_know() {
+        let (mut one, mut two) = (candidate("one"), candidate("two"));
+        let start = Instant::now();
+        let lease = written(one.step(None, start), "1");
+        two.step(Some(&lease), start);
+        let deleted = start + Duration::from_secs(9);
+        assert!(is_wait(&two.step(None, deleted), "one"));
+        assert!(is_wait(&two.step(None, deleted + DURATION - Duration::from_millis(1)), "one"));
+        assert!(matches!(one.step(None, deleted), Step::Create(_)), "its own it makes again");
+        assert!(matches!(two.step(None, deleted + DURATION), Step::Create(_)));
+    }
+
+    #[test]
+    fn a_holder_says_itself_for_how_long_it_is_believed_in() {
+        let (mut one, mut two) = (Candidate::new("x", "one", Duration::from_mins(1)), candidate("two"));
+        let start = Instant::now();
+        let lease = written(one.step(None, start), "1");
+        two.step(Some(&lease), start);
+        assert!(is_wait(&two.step(Some(&lease), start + DURATION * 2), "one"));
+        let mut odd = lease;
+        odd.spec.as_mut().unwrap().lease_duration_seconds = Some(-1);
+        odd.metadata.resource_version = Some("2".to_owned());
+        two.step(Some(&odd), start);
+        assert!(matches!(two.step(Some(&odd), start + DURATION), Step::Replace(_)));
+    }
+}
