@@ -135,6 +135,7 @@ fn shorten(mut note: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
     #[tokio::test(start_paused = true)]
     async fn events_wait_for_rest_but_not_for_ever() {
@@ -156,6 +157,23 @@ mod tests {
         busy.send_replace(true);
         drop(busy);
         assert_eq!(waited(&mut is_busy).await, Duration::ZERO, "it is shutting down");
+    }
+
+    #[test]
+    fn a_full_lane_drops_events_and_counts_them() {
+        let (lane, _full) = channel(1);
+        let reporter = Reporter { lane, metrics: Metrics::default() };
+        for _ in 0..3 {
+            let app = ObjectKey::of(&ObjectMeta::default());
+            reporter.tell(Report {
+                app,
+                uid: String::new(),
+                is_warning: false,
+                reason: "Protected",
+                note: String::new(),
+            });
+        }
+        assert!(reporter.metrics.encode().unwrap().contains("\ningress_sso_events_dropped_total 2\n"));
     }
 
     #[test]
