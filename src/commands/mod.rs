@@ -1,5 +1,6 @@
 //! The subcommands.
 
+pub mod cluster;
 mod render;
 mod run;
 
@@ -27,6 +28,12 @@ pub enum CommandError {
          ServiceAccount token is mounted"
     )]
     NoCluster(kube::Error),
+
+    #[error(
+        "--context {context}: {error}; set KUBECONFIG to a kubeconfig that has it: `kubectl config get-contexts` lists \
+         those of the current one"
+    )]
+    NoContext { context: String, error: kube::config::KubeconfigError },
 
     #[error("--listen {address}: {error}; choose a free address of this machine")]
     Listen { address: SocketAddr, error: std::io::Error },
