@@ -1,12 +1,14 @@
 //! The command line, and nothing else. Its doc comments are the text of `--help`.
 #![allow(clippy::doc_markdown, reason = "backticks would show in --help")]
 
-use crate::config::{InvalidSetting, RawSettings, Scope, Settings, TraefikSettings};
-use crate::contract::{DEFAULT_PREFIX, lease_name};
+use crate::commands::cluster::ClusterArgs;
+use crate::config::{self, InvalidSetting, RawSettings, Scope, Settings, TraefikSettings};
+use crate::contract::{DEFAULT_PREFIX, Keys, lease_name};
+use crate::facts::is_dns_label;
 use crate::lease::LeaseName;
 use crate::probe::{Trust, TrustError};
 use crate::telemetry::LogFormat;
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -30,14 +32,34 @@ pub enum Command {
     /// protected passes through too, is explained on standard error, and makes the exit code 1. IngressClass and
     /// outpost Service documents in the input are taken into account.
     Render(RenderArgs),
+    /// Show what became of the apps in a cluster, as the controller wrote it on their Ingresses.
+    ///
+    /// What needs somebody comes first. Needs the right to list Ingresses in the namespace, and no other. The exit code is 0
+    /// whenever they could be listed, whatever the statuses.
+    Status(StatusArgs),
+}
+
+/// Where the annotations and labels are found.
+#[derive(Args, Clone, Debug)]
+pub struct PrefixArgs {
+    /// Prefix of the annotations and labels, a DNS domain.
+    #[arg(long, env = "INGRESS_SSO_ANNOTATION_PREFIX", default_value = DEFAULT_PREFIX, value_name = "DOMAIN")]
+    annotation_prefix: String,
+}
+
+impl PrefixArgs {
+    /// The annotations and labels under the prefix.
+    pub fn keys(&self) -> Result<Keys, InvalidSetting> {
+        config::keys(&self.annotation_prefix)
+    }
 }
 
 /// Settings that decide what is made. Lists in environment variables are separated by commas.
 #[derive(Args, Clone, Debug)]
 pub struct PlanArgs {
-    /// Prefix of the annotations and labels, a DNS domain.
-    #[arg(long, env = "INGRESS_SSO_ANNOTATION_PREFIX", default_value = DEFAULT_PREFIX, value_name = "DOMAIN")]
-    annotation_prefix: String,
+    /// See [`PrefixArgs`].
+    #[command(flatten)]
+    prefix: PrefixArgs,
 
     /// An outpost that apps may use, such as proxy=http://ak-outpost-proxy.authentik.svc.cluster.local:9000; repeatable.
     #[arg(long = "outpost", env = "INGRESS_SSO_OUTPOST", value_delimiter = ',', value_name = "NAME=URL", action = ArgAction::Append)]
@@ -101,7 +123,7 @@ impl PlanArgs {
     /// The settings these arguments spell.
     pub fn settings(&self) -> Result<Settings, InvalidSetting> {
         Settings::validate(&RawSettings {
-            annotation_prefix: &self.annotation_prefix,
+            annotation_prefix: &self.prefix.annotation_prefix,
             outposts: &self.outposts,
             default_outpost: self.default_outpost.as_deref(),
             classes: &self.classes,
@@ -168,7 +190,7 @@ impl RunArgs {
     pub fn lease(&self, usual_namespace: &str) -> Result<Option<LeaseName>, InvalidSetting> {
         let name = match &self.lease_name {
             Some(name) => name.clone(),
-            None => lease_name(&self.plan.annotation_prefix, self.scopes()?.0.names()),
+            None => lease_name(&self.plan.prefix.annotation_prefix, self.scopes()?.0.names()),
         };
         let namespace = self.lease_namespace.as_deref().unwrap_or(usual_namespace);
         LeaseName::new(namespace, &name).map(|name| Some(name).filter(|_| self.leader_elect))
@@ -200,4 +222,48 @@ pub struct RenderArgs {
     /// Namespace of Ingresses that name none.
     #[arg(long, short, value_name = "NAME")]
     pub namespace: Option<String>,
+}
+
+/// Arguments of `status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// Namespace to look in. Without it: that of the kubeconfig's context.
+    #[arg(long, short, value_name = "NAME", value_parser = namespace, conflicts_with = "all_namespaces")]
+    pub namespace: Option<String>,
+
+    /// Look in all namespaces.
+    #[arg(long, short = 'A')]
+    pub all_namespaces: bool,
+
+    /// After the table, print a line for each app that changes, until Ctrl-C.
+    #[arg(long, short)]
+    pub watch: bool,
+
+    /// wide: all hosts, whole messages, and the class. json: one object, or with --watch one object a line.
+    #[arg(long, short, value_name = "FORMAT", value_enum, hide_possible_values = true)]
+    pub output: Option<StatusOutput>,
+
+    /// See [`ClusterArgs`].
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
+    /// See [`PrefixArgs`].
+    #[command(flatten)]
+    pub prefix: PrefixArgs,
+}
+
+/// How `status` prints, if not as a table that fits the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatusOutput {
+    /// A table with everything.
+    Wide,
+    /// JSON.
+    Json,
+}
+
+fn namespace(name: &str) -> Result<String, String> {
+    if is_dns_label(name) {
+        return Ok(name.to_owned());
+    }
+    Err("a namespace's name is a DNS label: a-z, 0-9 and dashes, at most 63".to_owned())
 }

@@ -220,11 +220,7 @@ pub struct RawSettings<'a> {
 impl Settings {
     /// Checks every value; the first that cannot be used is the error.
     pub fn validate(raw: &RawSettings<'_>) -> Result<Self, InvalidSetting> {
-        let prefix = raw.annotation_prefix;
-        if !is_dns_subdomain(prefix) || !prefix.contains('.') || prefix.ends_with("kubernetes.io") {
-            let remedy = "use a DNS domain of your own, such as sso.example.com".to_owned();
-            return Err(invalid("--annotation-prefix", prefix, remedy));
-        }
+        let keys = keys(raw.annotation_prefix)?;
         let outposts = raw
             .outposts
             .iter()
@@ -239,7 +235,7 @@ impl Settings {
             return Err(invalid("--default-outpost", name, remedy));
         }
         Ok(Self {
-            keys: Keys::new(prefix),
+            keys,
             outposts,
             default_outpost,
             classes: without_repetition("--class", classes)?,
@@ -249,6 +245,15 @@ impl Settings {
             cluster_domain: parse("--cluster-domain", raw.cluster_domain)?,
         })
     }
+}
+
+/// The annotations and labels under the `prefix` that `--annotation-prefix` gives.
+pub fn keys(prefix: &str) -> Result<Keys, InvalidSetting> {
+    if !is_dns_subdomain(prefix) || !prefix.contains('.') || prefix.ends_with("kubernetes.io") {
+        let remedy = "use a DNS domain of your own, such as sso.example.com".to_owned();
+        return Err(invalid("--annotation-prefix", prefix, remedy));
+    }
+    Ok(Keys::new(prefix))
 }
 
 /// Namespaces in which the controller looks and writes.

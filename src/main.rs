@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => commands::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Render(args) => commands::render(&args),
+        Command::Status(args) => commands::status(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("ingress-sso: {error}");

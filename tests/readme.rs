@@ -4,6 +4,7 @@ use clap::{CommandFactory, Parser};
 use ingress_sso::cli::Cli;
 
 const README: &str = include_str!("../README.md");
+const STATUS: &str = include_str!("../docs/status.md");
 const SCALING: &str = include_str!("../docs/scaling.md");
 
 #[test]
@@ -21,6 +22,17 @@ fn every_flag_of_run_is_listed_with_its_variable_and_no_other() {
         listed.remove(row.unwrap_or_else(|| panic!("README.md does not list {flag} with {variable}")));
     }
     assert!(listed.is_empty(), "README.md lists flags that there are not: {listed:?}");
+}
+
+#[test]
+fn every_flag_of_status_is_explained() {
+    let command = Cli::command();
+    let status = command.find_subcommand("status").expect("status is a subcommand");
+    for argument in status.get_arguments().filter(|argument| argument.get_id() != "help") {
+        let long = argument.get_long().expect("a long name");
+        let short = argument.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
+        assert!(STATUS.contains(&format!("| {short}`--{long}")), "docs/status.md does not explain --{long}");
+    }
 }
 
 #[test]

@@ -25,8 +25,13 @@ pub async fn client(args: &ClusterArgs) -> Result<(Client, String), CommandError
         Some(context) => {
             let options =
                 KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-            let no_context =
-                |error: KubeconfigError| CommandError::NoContext { context: context.clone(), error };
+            let no_context = |error| {
+                let error = match error {
+                    KubeconfigError::LoadContext(_) => "there is no such context".to_owned(),
+                    other => other.to_string(),
+                };
+                CommandError::NoContext { context: context.clone(), error }
+            };
             Config::from_kubeconfig(&options).await.map_err(no_context)?
         }
     };

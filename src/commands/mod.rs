@@ -3,9 +3,11 @@
 pub mod cluster;
 mod render;
 mod run;
+mod status;
 
 pub use render::{Problem, Rendered, render, render_text};
 pub use run::run;
+pub use status::status;
 
 use crate::config::InvalidSetting;
 use crate::probe::TrustError;
@@ -33,7 +35,10 @@ pub enum CommandError {
         "--context {context}: {error}; set KUBECONFIG to a kubeconfig that has it: `kubectl config get-contexts` lists \
          those of the current one"
     )]
-    NoContext { context: String, error: kube::config::KubeconfigError },
+    NoContext { context: String, error: String },
+
+    #[error("cannot {verb} ingresses.networking.k8s.io {scope}: {error}; {remedy}")]
+    Ingresses { verb: &'static str, scope: String, error: String, remedy: String },
 
     #[error("--listen {address}: {error}; choose a free address of this machine")]
     Listen { address: SocketAddr, error: std::io::Error },

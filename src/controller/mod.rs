@@ -50,7 +50,7 @@ pub(crate) fn brief(error: &kube::Error) -> String {
 }
 
 /// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     let mut text = error.to_string();
     for cause in causes.map(ToString::to_string) {

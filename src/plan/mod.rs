@@ -1,13 +1,14 @@
 //! What should exist: pure functions of facts and settings. No client, no clock, no async.
 //!
 //! [`request`] reads what one app asks for, [`decide`] sets it against the rest of the cluster, [`companions`] spells
-//! the objects out, and [`changes`] compares them with what is there. What differs between data planes is in a file for each
+//! the objects out, and [`changes`] compares them with what is there. [`injected`] reads back what protects an app as it stands. What differs between data planes is in a file for each
 //! [`Dialect`].
 
 pub mod changes;
 pub mod companions;
 pub mod decision;
 mod dialect;
+pub mod injected;
 mod nginx;
 pub mod outpost;
 pub mod refusal;

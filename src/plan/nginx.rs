@@ -19,6 +19,8 @@ pub(super) const AUTH_RESPONSE_HEADERS: &str = "nginx.ingress.kubernetes.io/auth
 pub(super) const CLIENT_CERTIFICATES: &str = "nginx.ingress.kubernetes.io/auth-tls-secret";
 const AUTH_SIGNIN: &str = "nginx.ingress.kubernetes.io/auth-signin";
 const AUTH_PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
+/// The annotations without any one of which the check is gone, or not what it was.
+pub(super) const CHECK: [&str; 4] = [AUTH_URL, AUTH_SIGNIN, AUTH_RESPONSE_HEADERS, AUTH_PROXY_SET_HEADERS];
 const AUTH_METHOD: &str = "nginx.ingress.kubernetes.io/auth-method";
 const BACKEND_PROTOCOL: &str = "nginx.ingress.kubernetes.io/backend-protocol";
 const CANARY: &str = "nginx.ingress.kubernetes.io/canary";

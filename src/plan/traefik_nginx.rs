@@ -12,6 +12,8 @@ use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH};
 use crate::facts::{AppFacts, IngressFacts};
 use std::collections::BTreeMap;
 
+/// The annotations without any one of which the check is gone, or not what it was.
+pub(super) const CHECK: [&str; 2] = [nginx::AUTH_URL, nginx::AUTH_RESPONSE_HEADERS];
 const SERVER_ALIAS: &str = "nginx.ingress.kubernetes.io/server-alias";
 const UPSTREAM_VHOST: &str = "nginx.ingress.kubernetes.io/upstream-vhost";
 

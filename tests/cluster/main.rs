@@ -10,6 +10,7 @@ mod rendered;
 mod repair;
 mod resilience;
 mod shards;
+mod status;
 mod traefik;
 
 /// The controller that is tested.
