@@ -11,12 +11,14 @@
 //! - [`facts`]: what is remembered of each object. Pure.
 //! - [`plan`]: what should exist, or why not. Pure.
 //! - [`index`]: holds the facts, knows who is affected by a change, gathers what bears on one app.
+//! - [`anonymous`]: the requests of a stranger.
 //! - [`probe`]: asks an outpost whether it serves a host.
 //! - [`watched`]: Ingresses as a watch decodes them, which is not whole.
 //! - [`lease`]: which of several replicas writes.
 //! - [`controller`]: watches and writes. The only part that talks to the API.
 //! - [`commands`]: the other subcommands; [`telemetry`]: logs, health and metrics.
 
+pub mod anonymous;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -313,6 +313,18 @@ async fn a_hostile_server_gets_little_attention() -> Result<()> {
     Ok(())
 }
 
+/// What is not read to its end keeps the connection, and the next question needs another.
+#[tokio::test]
+async fn a_long_body_does_not_spoil_the_next_answer() -> Result<()> {
+    let long: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
+    let login = "302 Found\r\nlocation: https://sso.example.com/?redirect_uri=https://app.example.com/";
+    let answers =
+        [("/ping", "", "204 No Content"), ("/auth/nginx", long, "401 Unauthorized"), ("/start", long, login)];
+    let findings = probe(&target(APP, answering(&answers).await?)).await;
+    assert_eq!(findings, Findings { conclusion: Conclusion::Served, holes: Some(Vec::new()) });
+    Ok(())
+}
+
 #[tokio::test]
 async fn nothing_is_sent_that_could_log_anyone_in() -> Result<()> {
     let outpost = Outpost::start(anywhere(), Flavour::Rust, vec![provider()]).await?;

@@ -4,11 +4,9 @@
 //! (before). The two differ in little that a stranger sees.
 
 use super::{Answer, Conclusion, Findings, Hole, Line, Question, Target, Trouble};
+use crate::anonymous::Login;
 use crate::config::ClusterDomain;
 use crate::contract::OUTPOST_PATH;
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde::Deserialize;
 use url::Url;
 
 const PING: &str = "/ping";
@@ -81,15 +79,14 @@ impl<L: Line> Asking<'_, L> {
     /// Where a visitor would be sent to log in, and from there back.
     fn of_start(&self, answer: &Answer) -> Conclusion {
         let target = self.target;
-        let Some(login) = answer.location.as_deref().filter(|_| answer.status == 302).and_then(Login::read)
-        else {
+        let location = answer.location.as_deref().filter(|_| answer.status == 302);
+        let Some(login) = location.and_then(|location| Login::read(&Url::parse(location).ok()?)) else {
             return self.unexpected("the way to the login", answer.status);
         };
         let host = target.asked_host();
-        // A provider for a whole domain logs in at a host of its own, and knows where to go from there.
-        if login.callback_host != host && login.returns_to.as_deref() != Some(host.as_str()) {
-            let (host, url) = (host.clone(), target.url(""));
-            return Conclusion::OtherExternalHost { host, url, found: login.callback_host };
+        if !login.leads_back_to(&host) {
+            let (url, found) = (target.url(""), login.callback_host().to_owned());
+            return Conclusion::OtherExternalHost { host, url, found };
         }
         if is_internal(&login.host, self.cluster_domain) {
             let outpost = target.outpost.name.clone();
@@ -141,38 +138,6 @@ impl<L: Line> Asking<'_, L> {
     fn unexpected(&self, question: &'static str, status: u16) -> Conclusion {
         let (outpost, host) = (self.target.outpost.name.clone(), self.target.host.to_string());
         Conclusion::Unexpected { outpost, host, question, status }
-    }
-}
-
-/// A redirect to authentik's login.
-struct Login {
-    /// Host of authentik.
-    host: String,
-    /// Host to which authentik sends the visitor back: that of the provider's `external_host`.
-    callback_host: String,
-    /// Host to which the outpost sends him from there; `None` where that is the start page of the provider.
-    returns_to: Option<String>,
-}
-
-/// The part of the `state` of a login that says where it leads. Its signature is the outpost's business.
-#[derive(Deserialize)]
-struct State {
-    #[serde(default)]
-    redirect: String,
-}
-
-impl Login {
-    fn read(location: &str) -> Option<Self> {
-        let url = Url::parse(location).ok()?;
-        let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value);
-        let callback = Url::parse(&parameter("redirect_uri")?).ok()?;
-        let returns_to = parameter("state").and_then(|state| {
-            let payload = BASE64_URL_SAFE_NO_PAD.decode(state.split('.').nth(1)?).ok()?;
-            let state: State = serde_json::from_slice(&payload).ok()?;
-            Some(Url::parse(&state.redirect).ok()?.host_str()?.to_owned())
-        });
-        let (host, callback_host) = (url.host_str()?.to_owned(), callback.host_str()?.to_owned());
-        Some(Self { host, callback_host, returns_to })
     }
 }
 

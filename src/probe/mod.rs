@@ -13,13 +13,11 @@ pub use conclusion::{Conclusion, Hole};
 pub use direct::Direct;
 pub use trust::{Trust, TrustError};
 
+pub use crate::anonymous::{MAX_BODY, TIMEOUT, Trouble};
+
 use crate::config::Scheme;
 use crate::facts::Host;
 use crate::plan::outpost::Outpost;
-use std::time::Duration;
-
-/// How long an outpost has for each step of a conversation: to be resolved, to take a connection, to answer.
-pub const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A host that an outpost is asked about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,24 +65,6 @@ pub struct Answer {
     pub location: Option<String>,
     /// The beginning of the body, at most [`MAX_BODY`] bytes.
     pub body: String,
-}
-
-/// How much of a body is read.
-pub const MAX_BODY: usize = 4096;
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The name does not resolve.
-    Unresolved,
-    /// Nothing listens at the port.
-    Refused,
-    /// No answer in time: to the lookup, the connection or the request.
-    TimedOut,
-    /// TLS cannot be agreed on, by the certificate for the most part.
-    Tls(String),
-    /// What listens does not speak HTTP, or broke off.
-    NoHttp(String),
 }
 
 /// A way on which questions get to an outpost.

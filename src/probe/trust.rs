@@ -58,7 +58,7 @@ impl Trust {
     }
 
     /// Settings of a TLS client that accepts these authorities.
-    pub(super) fn client(&self) -> Result<Arc<ClientConfig>, Error> {
+    pub(crate) fn client(&self) -> Result<Arc<ClientConfig>, Error> {
         self.client.get_or_init(|| self.make_client()).clone()
     }
 
