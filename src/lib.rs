@@ -12,6 +12,7 @@
 //! - [`plan`]: what should exist, or why not. Pure.
 //! - [`index`]: holds the facts, knows who is affected by a change, gathers what bears on one app.
 //! - [`anonymous`]: the requests of a stranger.
+//! - [`knock`]: tries, at an app's public address, what a stranger may try.
 //! - [`probe`]: asks an outpost whether it serves a host.
 //! - [`watched`]: Ingresses as a watch decodes them, which is not whole.
 //! - [`lease`]: which of several replicas writes.
@@ -26,6 +27,7 @@ pub mod contract;
 pub mod controller;
 pub mod facts;
 pub mod index;
+pub mod knock;
 pub mod lease;
 pub mod middleware;
 pub mod plan;
