@@ -111,6 +111,7 @@ pub(super) fn judge(trick: &Trick, knock: &Knock, door: &Door, seen: &Seen, know
     }
     match status {
         300..400 if seen.leads_to_itself(door, knock) => Verdict::Refused { status },
+        300..400 if seen.redirect().is_none() => Verdict::Unclear { status },
         // So ends an auth check that is told of something that the outpost does not serve, and nothing else was different.
         400 | 404 | 500 if trick.is_claim() && known.to_login.is_some() => Verdict::Believed { status },
         404 if trick.is_path() => match &known.outpost {

@@ -149,7 +149,7 @@ pub const TRICKS: [Trick; 18] = [
     Trick {
         name: "Forwarded for the host of nobody",
         sends: Sends::Header("forwarded", "for=127.0.0.1;host={nobody};proto=https"),
-        why: "Authentik from 2026.8 chooses the app by it where there is no X-Forwarded-Host",
+        why: "Outposts from 2026.8 choose the app by it where there is no X-Forwarded-Host",
         remedy: FORWARDED,
     },
     Trick {
@@ -194,8 +194,8 @@ pub const TRICKS: [Trick; 18] = [
     Trick {
         name: "the outpost's path and /../",
         sends: Sends::Path("{outpost}/..{path}"),
-        why: "Ingress-nginx goes by the cleaned path and asks the outpost about the raw one, which up to 2026.5 it takes for \
-              its own",
+        why: "Behind ingress-nginx, the cleaned path is the app's while the outpost is asked about the raw one, which up to 2026.5 \
+              it takes for its own",
         remedy: DOT_SEGMENTS,
     },
     Trick {
@@ -207,7 +207,8 @@ pub const TRICKS: [Trick; 18] = [
     Trick {
         name: "the outpost's path and /..%2f",
         sends: Sends::Path("{outpost}/..%2f{rest}"),
-        why: "Ingress-nginx goes by the cleaned path and asks the outpost about the raw one, which it takes for its own",
+        why: "Behind ingress-nginx, the cleaned path is the app's while the outpost is asked about the raw one, which it takes for \
+              its own",
         remedy: DOT_SEGMENTS,
     },
     Trick {

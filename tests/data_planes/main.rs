@@ -6,6 +6,7 @@
 
 mod app;
 mod attacks;
+mod knock;
 mod lane;
 mod life;
 mod limits;
@@ -69,6 +70,7 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
         several::add(&mut trials, lane);
         life::add(&mut trials, lane);
         attacks::add(&mut trials, lane);
+        knock::add(&mut trials, lane);
     }
     probe::add(&mut trials);
     traefik::add(&mut trials);

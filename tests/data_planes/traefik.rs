@@ -119,13 +119,11 @@ async fn a_long_regular_expression_does_not_take_the_sign_out(lane: Lane) -> Res
     Ok(())
 }
 
-/// RKE2's migration guide clones Ingresses with all their annotations for Traefik. What protects on nginx does not there.
-async fn a_clone_for_traefik_is_open_to_a_forged_url_until_the_controller_sees_it(lane: Lane) -> Result<()> {
-    let guarded = Guarded::new(lane).await?;
-    let (site, app) = (&guarded.site, &guarded.app);
-    guarded.controller.kill()?;
+/// Does what RKE2's migration guide does: clones the app's Ingresses with all their annotations for Traefik.
+pub(crate) async fn clone_for_traefik(guarded: &Guarded) -> Result<()> {
+    let scene = &guarded.site.scene;
     for name in ["app", "app-outpost-path"] {
-        let mut clone = site.scene.ingress(name).await?;
+        let mut clone = scene.ingress(name).await?;
         clone.metadata.name = Some(format!("{name}-traefik"));
         clone.metadata.resource_version = None;
         clone.metadata.uid = None;
@@ -133,8 +131,17 @@ async fn a_clone_for_traefik_is_open_to_a_forged_url_until_the_controller_sees_i
         if let Some(spec) = &mut clone.spec {
             spec.ingress_class_name = Some(NGINX_CLASS.to_owned());
         }
-        site.scene.create::<Ingress>(clone).await?;
+        scene.create::<Ingress>(clone).await?;
     }
+    Ok(())
+}
+
+/// What protects on nginx does not on Traefik.
+async fn a_clone_for_traefik_is_open_to_a_forged_url_until_the_controller_sees_it(lane: Lane) -> Result<()> {
+    let guarded = Guarded::new(lane).await?;
+    let (site, app) = (&guarded.site, &guarded.app);
+    guarded.controller.kill()?;
+    clone_for_traefik(&guarded).await?;
     let traefik = SocketAddr::new(network::TRAEFIK.into(), 443);
     let forged = || {
         let url = format!("https://{}/outpost.goauthentik.io/x", app.host);

@@ -1,0 +1,154 @@
+//! Knocking at the doors that the data planes really have.
+
+use crate::app::App;
+use crate::lane::Lane;
+use crate::site::{Guarded, Site};
+use crate::traefik::clone_for_traefik;
+use crate::{Trials, add};
+use anyhow::{Context, Result, ensure};
+use ingress_sso::config::Scheme;
+use ingress_sso::facts::Host;
+use ingress_sso::knock::{Door, Grade, MAX_KNOCKS, Report, TRICKS, Through, knock};
+use ingress_sso::probe::Trust;
+use ingress_sso_testbed::network;
+use ingress_sso_testbed::outpost::{Flavour, Outpost, Provider};
+use ingress_sso_testbed::scene::PATIENCE;
+use ingress_sso_testbed::wait::eventually;
+use k8s_openapi::api::networking::v1::Ingress;
+use std::net::Ipv4Addr;
+
+pub(crate) fn add(trials: &mut Trials, lane: Lane) {
+    add!(
+        trials,
+        lane,
+        knock_finds_a_protected_app_closed,
+        knock_finds_an_open_app_open,
+        knock_tells_what_is_wrong_with_the_login,
+    );
+    if lane == Lane::NginxDirect {
+        add!(trials, lane, knock_finds_a_clone_for_traefik_open_to_x_original_url);
+    }
+}
+
+fn through(scheme: Scheme, address: Ipv4Addr) -> Through {
+    let port = if scheme == Scheme::Https { 443 } else { 80 };
+    Through { scheme, host: address.to_string(), port }
+}
+
+async fn knock_through(app: &App, through: &Through) -> Result<Report> {
+    let host = Host::parse(&app.host).context("no host")?;
+    Ok(knock(&Door::through(host, through), &Trust::default()).await)
+}
+
+/// Knocks where browsers would: the host's name leads to the data plane.
+async fn knock_at(app: &App) -> Result<Report> {
+    let host = Host::parse(&app.host).context("no host")?;
+    Ok(knock(&Door::new(host, Scheme::Https), &Trust::default()).await)
+}
+
+async fn knock_finds_a_protected_app_closed(lane: Lane) -> Result<()> {
+    for flavour in [Flavour::Rust, Flavour::Go] {
+        // The outposts before authentik 2025.12.5 believe X-Original-URI; what protects has to hold with them too.
+        let old = |provider| Provider { believes_x_original_uri: flavour == Flavour::Go, ..provider };
+        let Guarded { site, app, outpost, controller: _controller } =
+            Guarded::with(lane, flavour, old, |ingress| ingress).await?;
+        for scheme in [Scheme::Https, Scheme::Http] {
+            let report = knock_through(&app, &through(scheme, site.lane.address())).await?;
+            ensure!(report.is_closed(), "{flavour:?} {scheme}: {:#?}", report.findings());
+            ensure!(report.tricks.len() == TRICKS.len());
+        }
+        outpost.clear();
+        let report = knock_at(&app).await?;
+        ensure!(report.is_closed(), "{flavour:?}: {:#?}", report.findings());
+        let error = report.certificate.context("a certificate that nobody signed is accepted")?;
+        ensure!(error.contains("UnknownIssuer") || error.contains("certificate"), "{error}");
+        ensure!(app.echo.count() == 0, "a knock reached the app");
+        has_sent_no_secret(&outpost)?;
+    }
+    Ok(())
+}
+
+fn has_sent_no_secret(outpost: &Outpost) -> Result<()> {
+    let requests = outpost.requests();
+    // A knock reaches the outpost by itself or as the auth check for it, and never as both.
+    ensure!(!requests.is_empty() && requests.len() <= MAX_KNOCKS, "{} requests", requests.len());
+    for recorded in &requests {
+        let request = &recorded.request;
+        let is_secret = |name: &str| ["cookie", "authorization"].contains(&name.to_lowercase().as_str());
+        ensure!(!request.headers.iter().any(|(name, _)| is_secret(name)), "{request:?}");
+        ensure!(
+            !request.target.contains("/callback") && !request.target.contains("/sign_out"),
+            "{request:?}"
+        );
+    }
+    Ok(())
+}
+
+async fn knock_finds_an_open_app_open(lane: Lane) -> Result<()> {
+    let site = Site::new(lane).await?;
+    let app = App::open(&site, "app", |ingress| ingress).await?;
+    app.echo.clear();
+    let report = knock_at(&app).await?;
+    let first = report.findings().into_iter().next().context("nothing found")?;
+    ensure!(first.reason == "Open" && first.grade == Grade::Wrong, "{first}");
+    ensure!(first.text.contains("OPEN") && report.tricks.is_empty() && !report.is_closed(), "{first}");
+    ensure!(app.echo.count() == 1, "it was asked {} times", app.echo.count());
+    Ok(())
+}
+
+async fn knock_tells_what_is_wrong_with_the_login(lane: Lane) -> Result<()> {
+    let mut guarded = Guarded::new(lane).await?;
+    let other = Provider::forward_single("https://other.test")?;
+    guarded.outpost.set_providers(vec![other]);
+    let report = knock_at(&guarded.app).await?;
+    // Of the outpost's 400, nginx makes a 500 of its own.
+    let expected = if lane.is_nginx() { "AuthCheckFailed" } else { "NoProvider" };
+    ensure!(report.baseline.reason() == expected, "without a provider: {}", report.baseline);
+    nobody_got_in(&report, &guarded.app)?;
+
+    guarded.outpost.stop().await;
+    let report = knock_at(&guarded.app).await?;
+    ensure!(report.baseline.reason() == "AuthCheckFailed", "without an outpost: {}", report.baseline);
+    nobody_got_in(&report, &guarded.app)?;
+
+    guarded.site.scene.delete::<Ingress>("app").await?;
+    let site = &guarded.site;
+    guarded.app.until(site, "nothing", async |app| Ok(app.ask(site, "/").await?.status == 404)).await?;
+    let report = knock_at(&guarded.app).await?;
+    let by = if lane.is_nginx() { "in the words of nginx" } else { "in the words of Traefik" };
+    ensure!(report.baseline.reason() == "NotFound", "without an Ingress: {}", report.baseline);
+    ensure!(report.baseline.to_string().contains(by), "{}", report.baseline);
+    nobody_got_in(&report, &guarded.app)
+}
+
+fn nobody_got_in(report: &Report, app: &App) -> Result<()> {
+    let open = report.tricks.iter().find(|(_, verdict)| verdict.grade() == Grade::Wrong);
+    ensure!(open.is_none() && !report.is_closed(), "{open:?}");
+    ensure!(app.echo.count() == 0, "a knock reached the app");
+    Ok(())
+}
+
+async fn knock_finds_a_clone_for_traefik_open_to_x_original_url(lane: Lane) -> Result<()> {
+    let guarded = Guarded::new(lane).await?;
+    guarded.controller.kill()?;
+    clone_for_traefik(&guarded).await?;
+    let through = through(Scheme::Https, network::TRAEFIK);
+    let report = eventually("the hole", PATIENCE, || async {
+        let report = knock_through(&guarded.app, &through).await?;
+        Ok((report.baseline.reason() == "HeaderLost").then_some(report))
+    })
+    .await?;
+    let open: Vec<String> = report
+        .findings()
+        .into_iter()
+        .filter(|found| found.reason == "TrickOpens")
+        .map(|found| found.text)
+        .collect();
+    ensure!(open.len() == 1 && open[0].contains("X-Original-URL"), "{:#?}", report.findings());
+    ensure!(open[0].contains("OPEN: the answer is 200") && open[0].contains("traefik-nginx"), "{open:?}");
+    ensure!(guarded.app.echo.count() > 0, "it is not open");
+    guarded.app.echo.clear();
+    ensure!(knock_at(&guarded.app).await?.is_closed(), "through nginx it is open as well");
+    ensure!(guarded.app.echo.count() == 0);
+    Ok(())
+}
