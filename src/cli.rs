@@ -8,7 +8,8 @@ use crate::facts::is_dns_label;
 use crate::lease::LeaseName;
 use crate::probe::{Trust, TrustError};
 use crate::telemetry::LogFormat;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::builder::Resettable;
+use clap::{ArgAction, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -37,10 +38,18 @@ pub enum Command {
     /// What needs somebody comes first. Needs the right to list Ingresses in the namespace, and no other. The exit code is 0
     /// whenever they could be listed, whatever the statuses.
     Status(StatusArgs),
+    /// Look at everything that could be wrong with the controller, the outposts and the apps of a cluster, and say for each
+    /// what was found and what to do about it. Changes nothing.
+    ///
+    /// Each finding is a line with ✓ (good), ! (a catch), ✗ (wrong) or - (nobody could look); what to do is below it. Outposts
+    /// are asked as a stranger would ask them, whether they serve the hosts of the apps: directly, or through the API server
+    /// where their names do not resolve. Without settings, those of the controller's Deployment are taken. The exit code is 0
+    /// where all is good, 1 where there are catches only, and 2 where something is wrong or there is no cluster to look at.
+    Doctor(DoctorArgs),
 }
 
 /// Where the annotations and labels are found.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct PrefixArgs {
     /// Prefix of the annotations and labels, a DNS domain.
     #[arg(long, env = "INGRESS_SSO_ANNOTATION_PREFIX", default_value = DEFAULT_PREFIX, value_name = "DOMAIN")]
@@ -55,7 +64,7 @@ impl PrefixArgs {
 }
 
 /// Settings that decide what is made. Lists in environment variables are separated by commas.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct PlanArgs {
     /// See [`PrefixArgs`].
     #[command(flatten)]
@@ -93,7 +102,7 @@ pub struct PlanArgs {
 }
 
 /// How Traefik is set up, where that cannot be seen in the cluster.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraefikArgs {
     /// Traefik runs with providers.kubernetesIngress.allowExternalNameServices, so the outpost path can be routed there.
     #[arg(long, env = "INGRESS_SSO_TRAEFIK_ALLOWS_EXTERNAL_NAME")]
@@ -133,10 +142,42 @@ impl PlanArgs {
             cluster_domain: &self.cluster_domain,
         })
     }
+
+    /// Whether they are those of a command line and an environment without any.
+    pub fn are_defaults(&self) -> bool {
+        RunArgs::of_container(&[], &[]).is_ok_and(|defaults| defaults.plan == *self)
+    }
+
+    /// The flags that `other` spells differently.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let (traefik, others) = (self.traefik, other.traefik);
+        let flags = [
+            ("--annotation-prefix", self.prefix != other.prefix),
+            ("--outpost", self.outposts != other.outposts),
+            ("--default-outpost", self.default_outpost != other.default_outpost),
+            ("--class", self.classes != other.classes),
+            ("--auth-route", self.auth_route != other.auth_route),
+            (
+                "--nginx-rejects-dot-segments",
+                self.nginx_rejects_dot_segments != other.nginx_rejects_dot_segments,
+            ),
+            (
+                "--traefik-allows-external-name",
+                traefik.traefik_allows_external_name != others.traefik_allows_external_name,
+            ),
+            (
+                "--traefik-trusts-forward-headers",
+                traefik.traefik_trusts_forward_headers != others.traefik_trusts_forward_headers,
+            ),
+            ("--traefik-safe-naming", traefik.traefik_safe_naming != others.traefik_safe_naming),
+            ("--cluster-domain", self.cluster_domain != other.cluster_domain),
+        ];
+        flags.into_iter().filter_map(|(flag, differs)| differs.then_some(flag)).collect()
+    }
 }
 
 /// Arguments of `run`.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// See [`PlanArgs`].
     #[command(flatten)]
@@ -206,6 +247,36 @@ impl RunArgs {
         let apps = Scope::new("--namespace", &self.namespaces)?;
         Ok((apps, Scope::new("--outpost-namespace", &self.outpost_namespaces)?))
     }
+
+    /// What a container with these arguments after `run` and this environment runs with, whatever the environment of this
+    /// process is. An error where it ends with one.
+    pub fn of_container(args: &[String], env: &[(String, String)]) -> Result<Self, clap::Error> {
+        let command = Self::augment_args(clap::Command::new("run"));
+        let mut all = vec!["run".to_owned()];
+        for argument in command.get_arguments() {
+            let (Some(flag), Some(variable)) = (argument.get_long(), argument.get_env()) else { continue };
+            let value = env.iter().find(|(name, _)| variable == name.as_str()).map(|(_, value)| value);
+            let Some(value) = value.filter(|_| !is_given(argument, flag, args)) else { continue };
+            if argument.get_action().takes_values() {
+                all.push(format!("--{flag}={value}"));
+            } else if !matches!(value.to_lowercase().as_str(), "n" | "no" | "f" | "false" | "off" | "0") {
+                all.push(format!("--{flag}"));
+            }
+        }
+        all.extend_from_slice(args);
+        let command = command.mut_args(|argument| argument.env(Resettable::Reset));
+        Self::from_arg_matches(&command.try_get_matches_from(all)?)
+    }
+}
+
+/// Whether `argument`, whose long name is `flag`, is among `args`: it then goes before its variable.
+fn is_given(argument: &clap::Arg, flag: &str, args: &[String]) -> bool {
+    let short = argument.get_short().map(|short| format!("-{short}"));
+    args.iter().any(|arg| {
+        let is_long = arg.strip_prefix("--").and_then(|arg| arg.strip_prefix(flag));
+        is_long.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            || short.as_ref().is_some_and(|short| arg.starts_with(short))
+    })
 }
 
 /// Arguments of `render`.
@@ -266,4 +337,87 @@ fn namespace(name: &str) -> Result<String, String> {
         return Ok(name.to_owned());
     }
     Err("a namespace's name is a DNS label: a-z, 0-9 and dashes, at most 63".to_owned())
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// The Ingress of an app, to look at what bears on that one only. Without it: all that ask for protection.
+    #[arg(value_name = "INGRESS")]
+    pub ingress: Option<String>,
+
+    /// Namespace of the apps to look at. Without it: that of the context for an INGRESS, else all.
+    #[arg(long, short, value_name = "NAME")]
+    pub namespace: Option<String>,
+
+    /// See [`ClusterArgs`].
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
+    /// How findings are printed.
+    #[arg(long, short, default_value = "text", value_enum)]
+    pub output: Output,
+
+    /// See [`PlanArgs`].
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs: {"checks": [{"level", "subject", "finding", "remedy"}]}.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_container(args: &[&str], env: &[(&str, &str)]) -> RunArgs {
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        let env: Vec<_> = env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        RunArgs::of_container(&args, &env).unwrap()
+    }
+
+    #[test]
+    fn a_container_has_settings_by_arguments_and_by_its_environment() {
+        let by_args = of_container(&["--default-outpost", "a", "--traefik-safe-naming", "-n=shop"], &[]);
+        let by_env = of_container(
+            &[],
+            &[
+                ("INGRESS_SSO_DEFAULT_OUTPOST", "a"),
+                ("INGRESS_SSO_TRAEFIK_SAFE_NAMING", "true"),
+                ("INGRESS_SSO_NAMESPACE", "shop"),
+                ("INGRESS_SSO_NGINX_REJECTS_DOT_SEGMENTS", "false"),
+                ("POD_NAME", "x"),
+            ],
+        );
+        assert_eq!(by_args.plan, by_env.plan);
+        assert_eq!(by_args.scopes(), by_env.scopes());
+        assert!(!by_args.plan.are_defaults());
+        assert!(of_container(&[], &[]).plan.are_defaults());
+        let both = of_container(
+            &["--default-outpost=b", "-nshop"],
+            &[("INGRESS_SSO_DEFAULT_OUTPOST", "a"), ("INGRESS_SSO_NAMESPACE", "other")],
+        );
+        assert_eq!(both.plan.default_outpost.as_deref(), Some("b"));
+        assert_eq!(both.namespaces, ["shop"]);
+        assert_eq!(both.plan.differences(&by_args.plan), ["--default-outpost", "--traefik-safe-naming"]);
+    }
+
+    /// A setting that is not compared would be taken for the same.
+    #[test]
+    fn every_setting_is_compared() {
+        let plain = of_container(&[], &[]).plan;
+        let command = PlanArgs::augment_args(clap::Command::new("plan"));
+        for argument in command.get_arguments() {
+            let flag = format!("--{}", argument.get_long().unwrap());
+            let value = argument.get_action().takes_values().then_some("x");
+            let other = of_container(&[&[flag.as_str()], value.as_slice()].concat(), &[]).plan;
+            assert_eq!(plain.differences(&other), [flag.as_str()]);
+        }
+    }
 }

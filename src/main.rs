@@ -10,6 +10,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Render(args) => commands::render(&args),
         Command::Status(args) => commands::status(&args).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => commands::doctor(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("ingress-sso: {error}");

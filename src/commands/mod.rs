@@ -1,10 +1,12 @@
 //! The subcommands.
 
 pub mod cluster;
+mod doctor;
 mod render;
 mod run;
 mod status;
 
+pub use doctor::{Check, Level, NEEDED_RIGHTS, doctor};
 pub use render::{Problem, Rendered, render, render_text};
 pub use run::run;
 pub use status::status;
@@ -39,6 +41,9 @@ pub enum CommandError {
 
     #[error("cannot {verb} ingresses.networking.k8s.io {scope}: {error}; {remedy}")]
     Ingresses { verb: &'static str, scope: String, error: String, remedy: String },
+
+    #[error("the API server does not answer: {0}. Check that kubectl version reaches it from here")]
+    Unreachable(String),
 
     #[error("--listen {address}: {error}; choose a free address of this machine")]
     Listen { address: SocketAddr, error: std::io::Error },

@@ -138,7 +138,7 @@ impl Reconciler {
         };
         match self.writer.perform(&change).await {
             Ok(()) => {
-                info!(%key, change = describe(&change), "done");
+                info!(%key, %change, "done");
                 Outcome::Done
             }
             Err(error) => {
@@ -249,7 +249,7 @@ impl Reconciler {
                     self.writer.set_denied(app, is_denied);
                 }
                 result?;
-                debug!(%app, change = describe(change), "done");
+                debug!(%app, %change, "done");
             }
         }
         Ok(())
@@ -393,18 +393,4 @@ fn is_annotation(change: &Change) -> bool {
 /// Whether people should hear of a failure: at once where it will not pass by itself, else when it has not.
 fn is_told(error: &WriteError, failures: u32) -> bool {
     matches!(error, WriteError::Rejected(_)) || failures + 1 >= TRANSIENT_FAILURES
-}
-
-/// A change in a few words, for the log.
-fn describe(change: &Change) -> String {
-    match change {
-        Change::Create(companion) => format!("create {} {}", companion.kind(), companion.key()),
-        Change::Repair(repair) => format!("repair {} {}", repair.kind, repair.key),
-        Change::Delete { kind, key, .. } => format!("delete {kind} {key}"),
-        Change::Edit(edit) => {
-            let keys: Vec<&str> = edit.annotations.keys().map(String::as_str).collect();
-            format!("edit {} of Ingress {}", keys.join(", "), edit.app)
-        }
-        Change::Annotate(annotate) => format!("annotate Ingress {}", annotate.app),
-    }
 }

@@ -35,7 +35,10 @@ impl Index {
             }),
             lent_hosts: self.hosts_in_route(app, |place| self.is_lent(app, place)),
             kept_hosts: self.hosts_in_route(app, |place| self.is_kept(app, place)),
-            open_neighbours: places.iter().flat_map(|place| self.open_neighbours(place)).collect(),
+            open_neighbours: places
+                .iter()
+                .flat_map(|place| self.neighbours_at(place).take(MAX_NEIGHBOURS))
+                .collect(),
             swallowed_by: good.and_then(|request| self.swallowed_anywhere(app, request)),
             is_denied: self.denied.contains(app),
             outpost_ingress: self.route_slot(app),
@@ -200,9 +203,14 @@ impl Index {
             || middleware.is_some_and(|key| self.twin_of(&key).is_some())
     }
 
-    fn open_neighbours(&self, place: &Place) -> Vec<(Host, ObjectKey)> {
-        let bystanders = self.claims.bystanders(place);
-        bystanders.take(MAX_NEIGHBOURS).map(|ingress| (place.host.clone(), ingress.clone())).collect()
+    /// All other Ingresses of the class on the hosts of `app` that do not ask for protection, of which [`Index::view`] has
+    /// a few.
+    pub fn open_neighbours(&self, app: &ObjectKey) -> impl Iterator<Item = (Host, ObjectKey)> {
+        self.claims.sought_by(app).iter().flat_map(|place| self.neighbours_at(place))
+    }
+
+    fn neighbours_at(&self, place: &Place) -> impl Iterator<Item = (Host, ObjectKey)> {
+        self.claims.bystanders(place).map(|ingress| (place.host.clone(), ingress.clone()))
     }
 
     fn swallowed_anywhere(

@@ -44,6 +44,22 @@ pub enum Change {
     Annotate(Annotate),
 }
 
+/// In a few words.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create(companion) => write!(f, "create {} {}", companion.kind(), companion.key()),
+            Self::Repair(repair) => write!(f, "repair {} {}", repair.kind, repair.key),
+            Self::Delete { kind, key, .. } => write!(f, "delete {kind} {key}"),
+            Self::Edit(edit) => {
+                let keys: Vec<&str> = edit.annotations.keys().map(String::as_str).collect();
+                write!(f, "edit {} of Ingress {}", keys.join(", "), edit.app)
+            }
+            Self::Annotate(annotate) => write!(f, "annotate Ingress {}", annotate.app),
+        }
+    }
+}
+
 /// See [`Change::Edit`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Edit {

@@ -2,8 +2,8 @@
 
 use crate::contract::Keys;
 use crate::facts::{IngressFacts, OptIn};
-use crate::plan::status::State;
 use crate::plan::injected::{Check, Injected};
+use crate::plan::status::State;
 use crate::watched::WatchedIngress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Serialize, Serializer};

@@ -1,0 +1,148 @@
+//! The outposts that apps can have, those that they have, and what these let strangers do.
+
+use super::apps::Look;
+use super::check::{Check, Level};
+use super::lists::Lists;
+use super::probes::{Answers, trouble_with};
+use crate::contract::EMBEDDED_OUTPOST;
+use crate::facts::{DiscoveredOutpost, ObjectKey};
+use crate::index::Source;
+use crate::plan::Dialect;
+use crate::plan::outpost::Discovered;
+use crate::plan::refusal::Refusal;
+use crate::probe::Hole;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Judges all outposts, or only those of `looks`.
+pub(super) fn check(lists: &Lists, looks: &[Look], answers: &Answers, only_used: bool) -> Vec<Check> {
+    let settings = lists.index.settings();
+    let discovered = discovered(lists);
+    let default = discovered.resolve(None, settings).ok().map(|outpost| outpost.name);
+    let given = settings.outposts.keys().cloned();
+    let names: BTreeSet<String> =
+        given.chain(lists.outposts.iter().map(|found| found.name.clone())).collect();
+    let is_used = |name: &str| looks.iter().any(|look| look.outpost.as_deref() == Some(name));
+    let mut checks = Vec::new();
+    for name in names.iter().filter(|name| !only_used || is_used(name)) {
+        let is_default = default.as_ref() == Some(name);
+        checks.push(check_one(name, is_default, lists, looks, answers));
+        checks.extend(holes(name, lists, looks, answers));
+    }
+    checks.extend(unknown(looks));
+    if !only_used {
+        checks.extend(traps(lists, &names));
+    }
+    checks
+}
+
+fn check_one(name: &str, is_default: bool, lists: &Lists, looks: &[Look], answers: &Answers) -> Check {
+    let subject = format!("outpost {name}");
+    let services: Vec<&DiscoveredOutpost> =
+        lists.outposts.iter().filter(|found| found.name == name).collect();
+    let place = match (lists.index.settings().outposts.get(name), services.as_slice()) {
+        (Some(address), _) => format!("{address}, given by --outpost"),
+        (None, [one]) => format!("Service {}, discovered", one.key),
+        (None, several) => {
+            let services = several.iter().map(|found| found.key.to_string()).collect();
+            let refusal = Refusal::AmbiguousOutpost { name: name.to_owned(), services };
+            return Check::wrong(subject, refusal.to_string());
+        }
+    };
+    if let Some(trouble) = trouble_with(name, answers) {
+        return trouble;
+    }
+    let default = if is_default { ", the default" } else { "" };
+    let way = answers.iter().find(|(target, _)| target.outpost.name == name).map(|(_, asked)| asked.way);
+    let apps = looks.iter().filter(|look| look.outpost.as_deref() == Some(name)).count();
+    let use_of_it = match (way, apps) {
+        (Some(way), _) => format!("it answers ({way})"),
+        (None, 0) => "no app uses it".to_owned(),
+        (None, _) => "no app that uses it is protected by it".to_owned(),
+    };
+    Check::good(subject, format!("{place}{default}; {use_of_it}"))
+}
+
+/// What the outpost lets strangers do, with the apps that this concerns.
+fn holes(name: &str, lists: &Lists, looks: &[Look], answers: &Answers) -> Vec<Check> {
+    let of_outpost = answers.iter().filter(|(target, _)| target.outpost.name == name);
+    let found: BTreeSet<Hole> =
+        of_outpost.filter_map(|(_, asked)| asked.outcome.as_ref().ok()?.holes.clone()).flatten().collect();
+    let subject = || format!("outpost {name}");
+    let check = |hole: Hole| match hole {
+        Hole::OriginalUri => Some(Check::catch(subject(), hole.to_string())),
+        Hole::RawPaths => {
+            let is_exposed = |look: &&Look| {
+                look.outpost.as_deref() == Some(name)
+                    && look.dialect == Some(Dialect::Nginx)
+                    && look.is_protected
+            };
+            let mut apps: Vec<&Look> = looks.iter().filter(is_exposed).collect();
+            if apps.is_empty() || lists.index.settings().nginx_rejects_dot_segments {
+                return None;
+            }
+            apps.sort_by_key(|look| (!look.has_rewrite, look.key.clone()));
+            let in_words = |look: &&Look| {
+                let rewrite = if look.has_rewrite { " (with rewrite-target)" } else { "" };
+                format!("{}{rewrite}", look.key)
+            };
+            let apps = apps.iter().map(in_words).collect::<Vec<_>>().join(", ");
+            let mut check = Check::explained(Level::Catch, subject(), &hole.to_string());
+            check.finding = format!("{}. Apps behind ingress-nginx: {apps}", check.finding);
+            Some(check)
+        }
+    };
+    found.into_iter().filter_map(check).collect()
+}
+
+/// Names that apps use and nobody knows.
+fn unknown(looks: &[Look]) -> Vec<Check> {
+    let mut names: BTreeMap<&str, Vec<&ObjectKey>> = BTreeMap::new();
+    for look in looks {
+        if let Some(name) = &look.unknown_outpost {
+            names.entry(name).or_default().push(&look.key);
+        }
+    }
+    let check = |(name, apps): (&str, Vec<&ObjectKey>)| {
+        let apps = apps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        Check::wrong(format!("outpost {name}"), format!("it is not known, and apps name it: {apps}"))
+            .remedy(format!("correct the name there, or give the outpost with --outpost {name}=URL"))
+    };
+    names.into_iter().map(check).collect()
+}
+
+/// What is wrong with the outposts as a whole.
+fn traps(lists: &Lists, names: &BTreeSet<String>) -> Vec<Check> {
+    let settings = lists.index.settings();
+    let is_complete = lists.index.has_complete(Source::Outposts);
+    let mut checks = Vec::new();
+    if let Some(default) =
+        settings.default_outpost.as_ref().filter(|name| is_complete && !names.contains(*name))
+    {
+        let finding = format!("--default-outpost {default} is not known");
+        checks
+            .push(Check::wrong("outposts", finding).remedy(format!("give it with --outpost {default}=URL")));
+    }
+    if is_complete && names.is_empty() {
+        checks.push(Check::wrong("outposts", Refusal::NoOutpost.to_string()));
+    }
+    if names.iter().eq([EMBEDDED_OUTPOST])
+        && settings.outposts.is_empty()
+        && settings.default_outpost.is_none()
+    {
+        let finding = "authentik's embedded one is the only one, and no app gets it that does not name it: it answers \
+                       404 for apps that it was not given";
+        checks.push(Check::catch("outposts", finding).remedy(
+            "in authentik, create a proxy outpost under Applications > Outposts, with its Kubernetes integration",
+        ));
+    }
+    for (service, error) in &lists.no_outposts {
+        let finding = format!("Service {service} has the labels of an outpost and is none: {error}");
+        checks.push(Check::catch("outposts", finding));
+    }
+    checks
+}
+
+fn discovered(lists: &Lists) -> Discovered {
+    let services = lists.outposts.iter().map(|found| (found.key.clone(), found.clone())).collect();
+    Discovered { services, complete: lists.index.has_complete(Source::Outposts) }
+}

@@ -1,0 +1,56 @@
+//! A right in the API, as messages name it.
+
+use kube::Resource;
+use std::fmt;
+
+/// The right to do something with a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Right {
+    pub(super) verb: &'static str,
+    /// Group of the API; empty for the core's.
+    pub(super) group: String,
+    /// Plural, with the subresource after a slash where it is one.
+    pub(super) resource: String,
+    /// The namespace in which it is needed; `None` for all.
+    pub(super) namespace: Option<String>,
+}
+
+impl Right {
+    /// The right to list a kind.
+    pub(super) fn to_list<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Self {
+        Self {
+            verb: "list",
+            group: K::group(&()).into_owned(),
+            resource: K::plural(&()).into_owned(),
+            namespace: namespace.map(str::to_owned),
+        }
+    }
+
+    /// How to see whether one has it, and what grants it.
+    pub(super) fn remedy(&self) -> String {
+        let Self { verb, group, resource, namespace } = self;
+        let scope = namespace.as_ref().map_or("-A".to_owned(), |namespace| format!("-n {namespace}"));
+        let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
+        format!(
+            "kubectl auth can-i {self} {scope}\n\
+             it takes a {kind} with apiGroups: [{group:?}], resources: [{resource}], verbs: [{verb}]"
+        )
+    }
+}
+
+/// As `kubectl auth can-i` takes it.
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dot = if self.group.is_empty() { "" } else { "." };
+        let (resource, subresource) = match self.resource.split_once('/') {
+            Some((resource, subresource)) => (resource, format!(" --subresource={subresource}")),
+            None => (self.resource.as_str(), String::new()),
+        };
+        write!(f, "{} {resource}{dot}{}{subresource}", self.verb, self.group)
+    }
+}
+
+/// Whether the API server says that this is not allowed.
+pub(super) fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
+}
