@@ -10,6 +10,7 @@ use crate::plan::changes::{AppPlan, app_plan};
 use crate::plan::refusal::Refusal;
 use crate::plan::request::Request;
 use crate::plan::status::State;
+use crate::plan::waiting::Waiting;
 use crate::plan::warning::Warning;
 use crate::plan::{Decision, Dialect, decide};
 use crate::probe::{Conclusion, Target};
@@ -140,7 +141,13 @@ impl Teller<'_> {
             }
             Decision::Refuse(refusal) => self.refused(refusal),
             Decision::Wait { waiting, protection } if protection.is_none() => {
-                Check::unchecked(self.subject(), waiting.to_string())
+                let missing = match waiting {
+                    Waiting::ForClasses => "the IngressClasses",
+                    Waiting::ForOutposts => "the outposts of the cluster",
+                    Waiting::ForMiddlewares => "Traefik's Middlewares",
+                    Waiting::ForRoute { .. } => "the routes of other apps",
+                };
+                Check::unchecked(self.subject(), format!("{missing} could not be listed"))
             }
             Decision::Wait { waiting, .. } => {
                 let text = format!("{}: {waiting}", self.how_open("it waits"));
@@ -208,8 +215,7 @@ fn warnings(index: &Index, app: &ObjectKey, decision: &Decision, plan: &AppPlan)
         .filter(|warning| !matches!(warning, Warning::OpenNeighbour { .. }))
         .map(|warning| {
             let level = if warning.is_serious() { Level::Catch } else { Level::Good };
-            let check = Check::explained(level, subject(), &warning.to_string());
-            Check { finding: check.finding, remedy: check.remedy, ..check }
+            Check::explained(level, subject(), &warning.to_string())
         })
         .collect();
     let opt_in = &index.settings().keys.opt_in;
@@ -227,24 +233,24 @@ fn warnings(index: &Index, app: &ObjectKey, decision: &Decision, plan: &AppPlan)
 pub(super) fn tell(looks: &[Look], answers: &Answers) -> Vec<Check> {
     let (mut served, mut unasked, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for look in looks {
-        let told = tell_one(look, answers);
-        match told.checks.as_slice() {
-            [only] if only.level == Level::Good && told.is_known => served.push(only.clone()),
-            [only] if only.level == Level::Good => unasked.push(only.clone()),
-            _ => others.extend(told.checks),
-        }
+        let Told { checks, is_known } = tell_one(look, answers);
+        let is_good = checks.iter().all(|check| check.level == Level::Good);
+        let kind = match (is_good, is_known) {
+            (true, true) => &mut served,
+            (true, false) => &mut unasked,
+            (false, _) => &mut others,
+        };
+        kind.push(checks);
     }
-    let mut checks = Vec::new();
-    for (good, what) in
-        [(served, "whose outposts serve their hosts"), (unasked, "whose outposts do not say more")]
-    {
-        if good.len() > MANY {
-            checks.push(Check::good("Ingresses", format!("{} more are protected, {what}", good.len())));
-        } else {
-            checks.extend(good);
+    let in_sum = |good: Vec<Vec<Check>>, outposts: &str| {
+        if good.len() <= MANY {
+            return good.into_iter().flatten().collect();
         }
-    }
-    checks.extend(others);
+        vec![Check::good("Ingresses", format!("{} are protected, and {outposts}", good.len()))]
+    };
+    let mut checks = in_sum(served, "their outposts serve their hosts");
+    checks.extend(in_sum(unasked, "whether their outposts serve their hosts is not known"));
+    checks.extend(others.into_iter().flatten());
     checks
 }
 

@@ -31,7 +31,7 @@ fn check_one(
     let subject = format!("class {class}");
     let apps = if apps == 1 { "1 app".to_owned() } else { format!("{apps} apps") };
     if let Some(dialect) = settings.classes.get(class) {
-        return Some(Check::good(subject, format!("{dialect}, by --class; {apps}")));
+        return Some(Check::good(subject, format!("taken for {dialect}, by --class; {apps}")));
     }
     let facts = known?.iter().find(|facts| *facts.key.name == *class);
     let Some(facts) = facts else {
@@ -53,16 +53,16 @@ fn check_one(
         Some(Dialect::Nginx) if may_be_traefiks(known?, pods) => Check::catch(
             subject,
             format!(
-                "{}, by its controller {controller}; but Traefik is in this cluster and no Pod of ingress-nginx is, and \
+                "taken for {}, by its controller {controller}; but Traefik is in this cluster and no Pod of ingress-nginx is, and \
                  where Traefik serves the class, these annotations leave its {apps} open",
                 Dialect::Nginx
             ),
         )
         .remedy(format!("--class {class}={}", Dialect::TraefikNginx)),
         Some(dialect) if facts.is_of_traefik_chart && dialect == Dialect::TraefikNginx => {
-            Check::good(subject, format!("{dialect}, since Traefik's chart made it; {apps}"))
+            Check::good(subject, format!("taken for {dialect}, since Traefik's chart made it; {apps}"))
         }
-        Some(dialect) => Check::good(subject, format!("{dialect}, by its controller {controller}; {apps}")),
+        Some(dialect) => Check::good(subject, format!("taken for {dialect}, by its controller {controller}; {apps}")),
     })
 }
 
@@ -102,9 +102,9 @@ mod tests {
         let by_flag =
             Settings { classes: [("x".to_owned(), Dialect::Traefik)].into(), ..Settings::default() };
         for (name, level, finding) in [
-            ("nginx", Level::Good, "nginx, by its controller k8s.io/ingress-nginx; 2 apps"),
-            ("old", Level::Good, "traefik-nginx, since Traefik's chart made it; 2 apps"),
-            ("x", Level::Good, "traefik, by --class; 2 apps"),
+            ("nginx", Level::Good, "taken for nginx, by its controller k8s.io/ingress-nginx; 2 apps"),
+            ("old", Level::Good, "taken for traefik-nginx, since Traefik's chart made it; 2 apps"),
+            ("x", Level::Good, "taken for traefik, by --class; 2 apps"),
             (
                 "other",
                 Level::Wrong,

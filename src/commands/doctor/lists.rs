@@ -274,7 +274,10 @@ impl Gathering<'_> {
                         None => None,
                     };
                     gap.is_partial = found.is_some();
-                    gaps.push(gap);
+                    // What protects an app is in its own namespace; who else serves its hosts may be anywhere.
+                    if !gap.is_partial || source == Source::Ingresses {
+                        gaps.push(gap);
+                    }
                     found
                 }
             },

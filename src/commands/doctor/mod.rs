@@ -27,9 +27,12 @@ use crate::config::Scope;
 use crate::controller::brief;
 use crate::facts::ObjectKey;
 use crate::index::Source;
+use crate::plan::Dialect;
+use crate::plan::changes::Kind;
 use apps::Look;
 use controller::{Controller, Setup};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use lists::{Gap, Lists};
@@ -82,9 +85,11 @@ async fn examine(args: &DoctorArgs) -> Result<Vec<Check>, CommandError> {
     let (Setup { settings, scope, outpost_scope, controller }, mut checks) = set_up(&client, args).await?;
     let lists = Lists::gather(&client, settings, &scope, &outpost_scope, wanted.namespace.as_deref()).await;
     checks.extend(check_controller(&client, controller.as_ref(), &scope, &lists, now).await);
-    checks.extend(lists.gaps.iter().map(check_gap));
     let logs = controller.as_ref().map(Controller::logs);
     let looks = apps::look_at_all(&lists, |key| wanted.is_meant(key), logs.as_deref());
+    let on_traefik = looks.iter().any(|look| look.dialect == Some(Dialect::Traefik));
+    let bears_on_apps = |gap: &&Gap| on_traefik || gap.source != Source::Middlewares;
+    checks.extend(lists.gaps.iter().filter(bears_on_apps).map(check_gap));
     checks.extend(check_data_planes(&client, &lists, &looks).await);
 
     let targets: BTreeSet<_> = looks.iter().flat_map(|look| look.targets.iter().cloned()).collect();
@@ -120,7 +125,7 @@ async fn check_controller(
     controller: Option<&Controller>,
     scope: &Scope,
     lists: &Lists,
-    now: Option<k8s_openapi::jiff::Timestamp>,
+    now: Option<Timestamp>,
 ) -> Vec<Check> {
     let mut checks = vec![rights::check(client, controller, scope, lists.has_middlewares).await];
     if let Some(controller) = controller {
@@ -187,7 +192,7 @@ fn check_absent(wanted: &Wanted, lists: &Lists, looks: &[Look]) -> Vec<Check> {
     let Some(app) = wanted.app.as_ref().filter(|_| is_seen && looks.is_empty() && checks.is_empty()) else {
         return checks;
     };
-    checks.push(if lists.index.is_ours(crate::plan::changes::Kind::Ingress, app).is_none() {
+    checks.push(if lists.index.is_ours(Kind::Ingress, app).is_none() {
         Check::wrong(subject(app), "there is none")
             .remedy(format!("kubectl get ingress -n {}", app.namespace))
     } else {

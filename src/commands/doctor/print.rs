@@ -2,7 +2,7 @@
 
 use super::check::{Check, Level};
 use anstyle::{AnsiColor, Style};
-use serde_json::json;
+use serde::Serialize;
 use std::fmt::Write;
 
 /// One line for each check, with the remedy below it, and how many there are of each kind. In colour, for
@@ -23,7 +23,14 @@ pub(super) fn text(checks: &[Check]) -> String {
 
 /// An object with the list `checks`.
 pub(super) fn json(checks: &[Check]) -> String {
-    format!("{:#}\n", json!({ "checks": checks }))
+    // Nothing in it can fail to be JSON.
+    let report = serde_json::to_string_pretty(&Report { checks });
+    report.unwrap_or_default() + "\n"
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    checks: &'a [Check],
 }
 
 fn sign(level: Level) -> char {
@@ -90,16 +97,16 @@ mod tests {
         let expected = r#"{
   "checks": [
     {
-      "finding": "all there",
       "level": "good",
-      "remedy": null,
-      "subject": "rights"
+      "subject": "rights",
+      "finding": "all there",
+      "remedy": null
     },
     {
-      "finding": "who serves it?",
       "level": "catch",
-      "remedy": "look\nand say so",
-      "subject": "class nginx"
+      "subject": "class nginx",
+      "finding": "who serves it?",
+      "remedy": "look\nand say so"
     }
   ]
 }
