@@ -16,7 +16,7 @@
 //! - [`probe`]: asks an outpost whether it serves a host.
 //! - [`watched`]: Ingresses as a watch decodes them, which is not whole.
 //! - [`lease`]: which of several replicas writes.
-//! - [`controller`]: watches and writes. The only part that talks to the API.
+//! - [`controller`]: watches and writes. The only part that changes anything in the API.
 //! - [`commands`]: the other subcommands; [`telemetry`]: logs, health and metrics.
 
 pub mod anonymous;

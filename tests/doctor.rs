@@ -23,6 +23,7 @@ use std::process::Command;
 use tokio::task::spawn_blocking;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");
+const README: &str = include_str!("../README.md");
 const MANIFESTS: &str = include_str!("../deploy/install.yaml");
 
 /// Namespace, `ServiceAccount`, `ClusterRole` and Deployment of the manifests all bear it.
@@ -553,4 +554,16 @@ fn the_needed_rights_are_those_of_the_manifests() -> Result<()> {
         .flat_map(|(group, resource, verbs)| verbs.iter().map(|verb| (*group, *resource, *verb)));
     assert_eq!(granted, needed.collect());
     Ok(())
+}
+
+/// What the README shows is what people see.
+#[test]
+fn the_sample_in_the_readme_is_real() {
+    let section = README.split("## When something is wrong").nth(1).expect("a section");
+    let sample =
+        section.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a sample");
+    assert!(sample.lines().count() > 5);
+    for line in sample.lines() {
+        assert!(BAD.lines().any(|real| real == line), "nobody sees {line:?}");
+    }
 }

@@ -6,7 +6,7 @@ use super::probes::Answers;
 use super::remedies;
 use crate::facts::{AppFacts, IngressFacts, ObjectKey};
 use crate::index::{Index, Key};
-use crate::plan::changes::{AppPlan, app_plan};
+use crate::plan::changes::{AppPlan, Change, app_plan};
 use crate::plan::refusal::Refusal;
 use crate::plan::request::Request;
 use crate::plan::status::State;
@@ -41,6 +41,25 @@ pub(super) struct Look {
     /// What the controller would still do.
     changes: Vec<String>,
     checks: Vec<Check>,
+}
+
+#[cfg(test)]
+impl Look {
+    /// One of an app about which there is nothing to say.
+    pub(super) fn new(key: ObjectKey, dialect: Option<Dialect>, has_rewrite: bool) -> Self {
+        Self {
+            key,
+            dialect,
+            has_rewrite,
+            class: None,
+            outpost: None,
+            unknown_outpost: None,
+            is_protected: false,
+            targets: Vec::new(),
+            changes: Vec::new(),
+            checks: Vec::new(),
+        }
+    }
 }
 
 /// Looks at the apps that pass `is_meant`. `logs` says how to read the controller's log.
@@ -285,11 +304,11 @@ fn tell_one(look: &Look, answers: &Answers) -> Told {
     Told { checks, is_known: unknown.is_empty() }
 }
 
-/// What apps share and the controller would still change.
+/// What apps share and the controller would still change, where `is_meant` says so of the object and the change.
 pub(super) fn left_over(
     lists: &Lists,
     looks: &[Look],
-    is_meant: impl Fn(&ObjectKey) -> bool,
+    is_meant: impl Fn(&ObjectKey, &Change) -> bool,
     logs: Option<&str>,
 ) -> Vec<Check> {
     if !lists.can_compare() {
@@ -302,12 +321,85 @@ pub(super) fn left_over(
             Key::App(_) => continue,
             Key::Service(object) | Key::Headers(object) | Key::Middleware(object) => object,
         };
-        let Some(change) = lists.index.plan_shared(&key).map(|change| change.to_string()) else { continue };
-        if is_meant(object) && !told.contains(change.as_str()) {
+        let Some(change) = lists.index.plan_shared(&key).filter(|change| is_meant(object, change)) else {
+            continue;
+        };
+        let change = change.to_string();
+        if !told.contains(change.as_str()) {
             let finding = format!("not as it should be: the controller would {change}");
             let logs = logs.unwrap_or("start the controller, or read its log");
             checks.push(Check::wrong(key.to_string(), finding).remedy(logs));
         }
     }
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::facts::IngressClassFacts;
+    use crate::index::Source;
+    use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+    use serde_json::{Value, json};
+
+    fn ingress(name: &str, annotations: &Value) -> Ingress {
+        serde_json::from_value(json!({
+            "metadata": { "namespace": "shop", "name": name, "annotations": annotations },
+            "spec": { "ingressClassName": "nginx", "rules": [{ "host": "web.example.com" }] },
+        }))
+        .unwrap()
+    }
+
+    /// What is seen of an app and another Ingress on its host, where `missing` could not be listed.
+    fn seen(missing: Option<Source>) -> Vec<Check> {
+        let mut settings = Settings::default();
+        settings.outposts.insert("proxy".to_owned(), "http://proxy.example.com:9000".parse().unwrap());
+        let mut lists = Lists::new(settings);
+        let keys = lists.index.settings().keys.clone();
+        for ingress in
+            [ingress("app", &json!({ keys.opt_in.as_str(): "true" })), ingress("other", &json!({}))]
+        {
+            lists.index.observe_ingress(IngressFacts::extract(&ingress, &keys).unwrap());
+        }
+        let class: IngressClass = serde_json::from_value(json!({
+            "metadata": { "name": "nginx" }, "spec": { "controller": "k8s.io/ingress-nginx" },
+        }))
+        .unwrap();
+        if missing != Some(Source::Classes) {
+            lists.index.observe_class(IngressClassFacts::extract(&class));
+        }
+        for source in Source::ALL.into_iter().filter(|source| missing != Some(*source)) {
+            lists.index.complete(source);
+        }
+        tell(&look_at_all(&lists, |_| true, Some("read the log")), &Answers::new())
+    }
+
+    #[test]
+    fn an_app_that_the_controller_has_not_seen_yet() {
+        let checks = seen(None);
+        let [behind, neighbour] = checks.as_slice() else { panic!("{checks:#?}") };
+        assert_eq!(behind.level, Level::Wrong);
+        let start = "not as it should be, and the app is open: the controller would create Service \
+                     shop/authentik-proxy, create ConfigMap shop/authentik-headers-";
+        assert!(behind.finding.starts_with(start), "{behind:?}");
+        assert!(behind.finding.ends_with("annotate Ingress shop/app; it has no status"), "{behind:?}");
+        assert_eq!(behind.remedy.as_deref(), Some("read the log"));
+        assert_eq!(neighbour.level, Level::Catch);
+        let expected = "kubectl annotate ingress -n shop other sso.djieno.com/authentik=true";
+        assert_eq!(neighbour.remedy.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_listed_is_not_taken_for_missing() {
+        for (source, finding) in [
+            (Source::Classes, "not checked: the IngressClasses could not be listed"),
+            (Source::ConfigMaps, "not checked: not all lists are there"),
+            (Source::Services, "not checked: not all lists are there"),
+        ] {
+            let checks = seen(Some(source));
+            assert_eq!(checks[0].level, Level::Unchecked, "{checks:#?}");
+            assert!(checks[0].finding.starts_with(finding), "{checks:#?}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::middleware::Middleware;
 use crate::plan::changes::{Change, Companion, app_plan};
 use crate::plan::decide;
 use crate::watched::WatchedIngress;
+use futures::{StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::IngressClass;
@@ -25,6 +26,9 @@ use std::sync::Arc;
 
 /// Objects in one answer of the API server.
 const PAGE: u32 = 500;
+
+/// How many single objects are asked for at once.
+const AT_ONCE: usize = 8;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -60,6 +64,19 @@ pub(super) struct Gap {
 }
 
 impl Lists {
+    /// None of them yet.
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            index: Index::new(Arc::new(settings)),
+            classes: Vec::new(),
+            outposts: Vec::new(),
+            no_outposts: Vec::new(),
+            has_middlewares: true,
+            out_of_scope: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
     /// Lists all that the controller watches. What may not be listed in all namespaces is listed in `namespace`, and what
     /// may not be listed at all is a gap.
     pub(super) async fn gather(
@@ -69,15 +86,7 @@ impl Lists {
         outpost_scope: &Scope,
         namespace: Option<&str>,
     ) -> Self {
-        let mut lists = Self {
-            index: Index::new(Arc::new(settings)),
-            classes: Vec::new(),
-            outposts: Vec::new(),
-            no_outposts: Vec::new(),
-            has_middlewares: true,
-            out_of_scope: Vec::new(),
-            gaps: Vec::new(),
-        };
+        let mut lists = Self::new(settings);
         lists.list_classes(client).await;
         lists.list_outposts(client, outpost_scope).await;
         let all = ListParams::default();
@@ -195,22 +204,12 @@ impl Lists {
             if wanted.is_empty() || !self.can_compare() {
                 return;
             }
-            for companion in wanted {
-                let key = companion.key();
-                match companion {
-                    Companion::Service(_) => {
-                        let api = Api::<Service>::namespaced(client.clone(), &key.namespace);
-                        if let Ok(Some(found)) = api.get_opt(&key.name).await {
-                            observe_service(&mut self.index, &found);
-                        }
-                    }
-                    Companion::ConfigMap(_) => {
-                        let api = Api::<ConfigMap>::namespaced(client.clone(), &key.namespace);
-                        if let Ok(Some(found)) = api.get_opt(&key.name).await {
-                            observe_config_map(&mut self.index, &found);
-                        }
-                    }
-                    Companion::Ingress(_) | Companion::Middleware(_) => {}
+            let found = stream::iter(wanted).map(|companion| in_the_way(client, companion));
+            let found: Vec<Option<InTheWay>> = found.buffered(AT_ONCE).collect().await;
+            for object in found.into_iter().flatten() {
+                match object {
+                    InTheWay::Service(service) => observe_service(&mut self.index, &service),
+                    InTheWay::ConfigMap(config_map) => observe_config_map(&mut self.index, &config_map),
                 }
             }
         }
@@ -231,6 +230,28 @@ impl Lists {
                 _ => None,
             })
             .collect()
+    }
+}
+
+/// What stands where a companion is to be.
+enum InTheWay {
+    Service(Box<Service>),
+    ConfigMap(Box<ConfigMap>),
+}
+
+async fn in_the_way(client: &Client, companion: Companion) -> Option<InTheWay> {
+    let ObjectKey { namespace, name } = companion.key();
+    match companion {
+        Companion::Service(_) => {
+            let found = Api::namespaced(client.clone(), &namespace).get_opt(&name).await.ok()??;
+            Some(InTheWay::Service(Box::new(found)))
+        }
+        Companion::ConfigMap(_) => {
+            let found = Api::namespaced(client.clone(), &namespace).get_opt(&name).await.ok()??;
+            Some(InTheWay::ConfigMap(Box::new(found)))
+        }
+        // All of them are watched.
+        Companion::Ingress(_) | Companion::Middleware(_) => None,
     }
 }
 

@@ -28,7 +28,7 @@ use crate::controller::brief;
 use crate::facts::ObjectKey;
 use crate::index::Source;
 use crate::plan::Dialect;
-use crate::plan::changes::Kind;
+use crate::plan::changes::{Change, Kind};
 use apps::Look;
 use controller::{Controller, Setup};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -68,9 +68,11 @@ impl Wanted {
         self.app.as_ref().map_or(is_in, |app| app == key)
     }
 
-    /// Whether what apps share is looked at, too: all of it, or that of the app's namespace.
-    fn is_meant_in(&self, key: &ObjectKey) -> bool {
-        self.namespace.as_ref().is_none_or(|namespace| *key.namespace == **namespace)
+    /// Whether a change that is due to what apps share is told: of one app, what it may miss in its namespace, and not
+    /// what is left over there.
+    fn is_meant_in(&self, key: &ObjectKey, change: &Change) -> bool {
+        let is_in = self.namespace.as_ref().is_none_or(|namespace| *key.namespace == **namespace);
+        is_in && (self.app.is_none() || !matches!(change, Change::Delete { .. }))
     }
 }
 
@@ -96,7 +98,12 @@ async fn examine(args: &DoctorArgs) -> Result<Vec<Check>, CommandError> {
     let answers = probes::ask_all(&client, targets, &lists.index.settings().cluster_domain).await;
     checks.extend(outposts::check(&lists, &looks, &answers, wanted.app.is_some()));
     checks.extend(apps::tell(&looks, &answers));
-    checks.extend(apps::left_over(&lists, &looks, |key| wanted.is_meant_in(key), logs.as_deref()));
+    checks.extend(apps::left_over(
+        &lists,
+        &looks,
+        |key, change| wanted.is_meant_in(key, change),
+        logs.as_deref(),
+    ));
     checks.extend(check_absent(&wanted, &lists, &looks));
     Ok(checks)
 }

@@ -146,3 +146,109 @@ fn discovered(lists: &Lists) -> Discovered {
     let services = lists.outposts.iter().map(|found| (found.key.clone(), found.clone())).collect();
     Discovered { services, complete: lists.index.has_complete(Source::Outposts) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::probes::{Asked, Way};
+    use crate::config::Settings;
+    use crate::facts::{Host, Identity};
+    use crate::probe::{Conclusion, Findings, Target};
+
+    fn discovered(name: &str, namespace: &str) -> DiscoveredOutpost {
+        DiscoveredOutpost {
+            key: ObjectKey::new(namespace, format!("ak-outpost-{name}")),
+            identity: Identity::new("", ""),
+            name: name.to_owned(),
+            port: 9000,
+            https: false,
+        }
+    }
+
+    fn lists(settings: Settings, outposts: &[DiscoveredOutpost]) -> Lists {
+        let mut lists = Lists::new(settings);
+        lists.outposts = outposts.to_vec();
+        lists.index.complete(Source::Outposts);
+        lists
+    }
+
+    fn lines(checks: &[Check]) -> Vec<(Level, &str, &str)> {
+        checks.iter().map(|check| (check.level, check.subject.as_str(), check.finding.as_str())).collect()
+    }
+
+    #[test]
+    fn given_and_discovered_ones_and_the_default() {
+        let mut settings = Settings::default();
+        settings.outposts.insert("far".to_owned(), "http://sso.example.com:9000".parse().unwrap());
+        let lists = lists(settings, &[discovered("near", "authentik")]);
+        let far = "http://sso.example.com:9000, given by --outpost, the default; no app uses it";
+        let near = "Service authentik/ak-outpost-near, discovered; no app uses it";
+        let checks = check(&lists, &[], &Answers::new(), false);
+        let expected = [(Level::Good, "outpost far", far), (Level::Good, "outpost near", near)];
+        assert_eq!(lines(&checks), expected);
+        assert_eq!(check(&lists, &[], &Answers::new(), true), []);
+    }
+
+    #[test]
+    fn traps() {
+        let checks = |settings: Settings, outposts: &[DiscoveredOutpost]| {
+            check(&lists(settings, outposts), &[], &Answers::new(), false)
+        };
+        let level_and_part = |checks: &[Check], level: Level, part: &str| {
+            let found = checks.iter().any(|check| check.level == level && check.finding.contains(part));
+            assert!(found, "no {part:?} in {checks:#?}");
+        };
+        let plain = Settings::default;
+        level_and_part(&checks(plain(), &[]), Level::Wrong, "no outpost is known");
+        let embedded = [discovered(EMBEDDED_OUTPOST, "authentik")];
+        level_and_part(&checks(plain(), &embedded), Level::Catch, "embedded one is the only one");
+        let twice = [discovered("proxy", "a"), discovered("proxy", "b")];
+        level_and_part(&checks(plain(), &twice), Level::Wrong, "more than once (a/ak-outpost-proxy, b/");
+        let default = Settings { default_outpost: Some("gone".to_owned()), ..plain() };
+        level_and_part(&checks(default, &twice), Level::Wrong, "--default-outpost gone is not known");
+        let mut lists = lists(plain(), &[discovered("proxy", "a")]);
+        lists.no_outposts.push((ObjectKey::new("a", "odd"), crate::facts::NotAnOutpost::NoPort));
+        let found = check(&lists, &[], &Answers::new(), false);
+        level_and_part(&found, Level::Catch, "Service a/odd has the labels of an outpost and is none");
+    }
+
+    #[test]
+    fn holes_are_told_with_the_apps_they_are_open_in() {
+        let look = |name: &str, dialect, has_rewrite| {
+            let mut look = Look::new(ObjectKey::new("shop", name), Some(dialect), has_rewrite);
+            look.outpost = Some("proxy".to_owned());
+            look.is_protected = true;
+            look
+        };
+        let looks = [
+            look("a", Dialect::Nginx, false),
+            look("b", Dialect::Nginx, true),
+            look("c", Dialect::Traefik, false),
+        ];
+        let known = discovered("proxy", "sso");
+        let resolve = |lists: &Lists| super::discovered(lists).resolve(None, lists.index.settings()).unwrap();
+        let checks = |settings: Settings, looks: &[Look]| {
+            let lists = lists(settings, std::slice::from_ref(&known));
+            let target = Target {
+                outpost: resolve(&lists),
+                host: Host::parse("a.example.com").unwrap(),
+                scheme: crate::config::Scheme::Https,
+            };
+            let findings = Findings { conclusion: Conclusion::Served, holes: Some(Hole::ALL.to_vec()) };
+            let asked = Asked { way: Way::Direct, outcome: Ok(findings) };
+            check(&lists, looks, &[(target, asked)].into(), false)
+        };
+        let found = checks(Settings::default(), &looks);
+        let [answers, raw, uri] = found.as_slice() else { panic!("{found:#?}") };
+        assert!(answers.finding.ends_with("it answers (asked directly)"), "{answers:?}");
+        assert!(
+            raw.finding.ends_with("Apps behind ingress-nginx: shop/b (with rewrite-target), shop/a"),
+            "{raw:?}"
+        );
+        assert!(raw.remedy.as_ref().is_some_and(|remedy| remedy.contains("server-snippet")), "{raw:?}");
+        assert!(uri.finding.contains("GHSA-5wcc-hf24-rf5h"), "{uri:?}");
+        let closed = Settings { nginx_rejects_dot_segments: true, ..Settings::default() };
+        assert_eq!(checks(closed, &looks).len(), 2);
+        assert_eq!(checks(Settings::default(), &looks[2..]).len(), 2);
+    }
+}
