@@ -20,9 +20,10 @@ COPY src src
 RUN touch src/lib.rs src/main.rs \
     && cargo build --release --locked --bin ingress-sso
 
-# Nothing but the program. It needs no certificates of well-known authorities: in a Pod it trusts the one authority
-# that is mounted with the token of its ServiceAccount, and it talks to nobody but the API server.
+# Nothing but the program, and the certificates of well-known authorities, for outposts elsewhere that are reached by https. In
+# the cluster it trusts the one authority that is mounted with the token of its ServiceAccount.
 FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /build/target/release/ingress-sso /ingress-sso
 COPY LICENSE /LICENSE
 

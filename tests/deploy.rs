@@ -17,7 +17,7 @@ use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace, Pod, Probe, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ListParams, PostParams};
@@ -117,11 +117,16 @@ fn nothing_is_labelled_as_made_by_the_controller() -> Result<()> {
     Ok(())
 }
 
+/// Another one is ready before the first is gone, and one of them writes.
 #[test]
-fn never_do_two_controllers_run_at_once() -> Result<()> {
+fn there_are_two_of_which_one_writes() -> Result<()> {
     let spec = object::<Deployment>()?.spec.context("no spec")?;
-    assert_eq!(spec.replicas, Some(1));
-    assert_eq!(spec.strategy.and_then(|strategy| strategy.type_).as_deref(), Some("Recreate"));
+    assert_eq!(spec.replicas, Some(2));
+    let update = spec.strategy.and_then(|strategy| strategy.rolling_update).context("no rolling update")?;
+    assert_eq!(update.max_unavailable, Some(IntOrString::Int(0)));
+    let args = parse(container()?.args.as_deref().unwrap_or_default())?;
+    let lease = args.lease(NAME)?.context("no leader election")?;
+    assert_eq!((lease.namespace.as_str(), lease.name.as_str()), (NAME, NAME));
     Ok(())
 }
 
@@ -283,6 +288,34 @@ fn every_right_that_is_granted_has_its_occasion() -> Result<()> {
     let granted: BTreeSet<_> = granted.iter().flat_map(rights).collect();
     let needed: BTreeSet<_> = NEEDED.map(|(resource, verb, _)| (resource.to_owned(), verb.to_owned())).into();
     assert_eq!(granted, needed);
+    Ok(())
+}
+
+/// Nobody leads, or not for long.
+#[tokio::test]
+async fn without_any_one_of_its_rights_to_its_lease_the_controller_complains_of_that() -> Result<()> {
+    let role: Role = object()?;
+    let granted: BTreeSet<_> = role.rules.iter().flatten().flat_map(rights).collect();
+    let verbs = ["create", "get", "update"];
+    assert_eq!(granted, verbs.map(|verb| ("leases".to_owned(), verb.to_owned())).into());
+    for missing in verbs {
+        let scene = Scene::new(PROGRAM).await?;
+        let kubeconfig = kubeconfig_without(&scene, "leases", missing).await?;
+        let namespace = scene.namespace();
+        let args = ["--namespace", namespace, "--outpost-namespace", namespace, "--leader-elect=true"];
+        let args = [&args[..], &["--lease-namespace", namespace]].concat();
+        let controller = scene.start(&kubeconfig, &args)?;
+        let complaint = format!("cannot {missing} resource \"leases\"");
+        eventually(format!("{complaint:?} in the log"), PATIENCE, || async {
+            let logs = controller.logs()?;
+            let is_told = logs
+                .lines()
+                .any(|line| line.contains("cannot ask for the lease") && line.contains(&complaint));
+            ensure!(is_told, "{logs}");
+            Ok(Some(()))
+        })
+        .await?;
+    }
     Ok(())
 }
 
@@ -616,6 +649,9 @@ async fn installed_controller(scene: &Scene) -> Result<Controller> {
     ensure!(command == "run", "{command}");
     let mut controller = Controller::builder(PROGRAM)
         .kubeconfig(&scene.plane().service_account_kubeconfig(NAME, NAME).await?)
+        .env("INGRESS_SSO_LEADER_ELECT", "true")
+        // As it is in a Pod of that namespace.
+        .env("INGRESS_SSO_LEASE_NAMESPACE", NAME)
         .args(args);
     for variable in container.env.unwrap_or_default() {
         let field = variable.value_from.and_then(|from| from.field_ref).map(|field| field.field_path);
@@ -645,7 +681,21 @@ async fn kubeconfig_without(scene: &Scene, resource: &str, verb: &str) -> Result
     for subject in binding.subjects.iter_mut().flatten() {
         subject.namespace = Some(name.to_owned());
     }
+    let mut own: Role = object()?;
+    own.metadata.namespace = Some(name.to_owned());
+    for rule in own.rules.iter_mut().flatten() {
+        if rule.resources.iter().flatten().any(|found| found == resource) {
+            rule.verbs.retain(|found| found != verb);
+        }
+    }
+    let mut own_binding: RoleBinding = object()?;
+    own_binding.metadata.namespace = Some(name.to_owned());
+    for subject in own_binding.subjects.iter_mut().flatten() {
+        subject.namespace = Some(name.to_owned());
+    }
     scene.create::<ServiceAccount>(account).await?;
+    scene.create::<Role>(own).await?;
+    scene.create::<RoleBinding>(own_binding).await?;
     Api::all(scene.client()).create(&params, &role).await?;
     Api::all(scene.client()).create(&params, &binding).await?;
     scene.plane().service_account_kubeconfig(name, NAME).await

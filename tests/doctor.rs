@@ -1,7 +1,7 @@
 //! What the doctor finds in a good cluster and in a bad one, held against a real API server, and what it cannot see.
 
 use anyhow::{Context, Result};
-use ingress_sso::commands::NEEDED_RIGHTS;
+use ingress_sso::commands::{NEEDED_OWN_RIGHTS, NEEDED_RIGHTS};
 use ingress_sso_testbed::apply::apply;
 use ingress_sso_testbed::builders::{ingress, namespace, outpost_service, service_to};
 use ingress_sso_testbed::controller::Controller;
@@ -13,7 +13,7 @@ use ingress_sso_testbed::skip::skip;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::{EndpointPort, EndpointSlice};
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Api;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -79,7 +79,7 @@ async fn install(scene: &Scene, args: &[&str], change: impl Fn(&mut Value)) -> R
 
 /// There is no kubelet to run the Pod, and so nobody else to say this.
 async fn say_ready(scene: &Scene) -> Result<()> {
-    let status = r#"{"status":{"replicas":1,"readyReplicas":1}}"#;
+    let status = r#"{"status":{"replicas":2,"readyReplicas":2}}"#;
     let args =
         ["patch", "deployment", "-n", NAME, NAME, "--subresource=status", "--type=merge", "-p", status];
     kubectl(scene.plane().kubeconfig(), &args).await?;
@@ -167,7 +167,12 @@ async fn create_pod(scene: &Scene, namespace: &str, name: &str, labels: &Value, 
 /// The controller with the rights and the arguments of the Deployment.
 async fn start_controller(scene: &Scene, args: &[&str]) -> Result<Controller> {
     let kubeconfig = scene.plane().service_account_kubeconfig(NAME, NAME).await?;
-    let controller = scene.start(&kubeconfig, args)?;
+    let controller = Controller::builder(PROGRAM)
+        .kubeconfig(&kubeconfig)
+        .env("POD_NAME", "ingress-sso-0")
+        .args(args)
+        .args(["--leader-elect=true", "--lease-namespace", NAME])
+        .start()?;
     controller.wait_ready(PATIENCE).await?;
     Ok(controller)
 }
@@ -208,10 +213,10 @@ async fn a_good_cluster() -> Result<()> {
     Ok(())
 }
 
-const GOOD: &str = r#"✓ controller: Deployment ingress-sso/ingress-sso runs ghcr.io/djieno/ingress-sso:0.1.0 with "run --nginx-rejects-dot-segments", 1 of 1 Pods ready
+const GOOD: &str = r#"✓ controller: Deployment ingress-sso/ingress-sso runs ghcr.io/djieno/ingress-sso:0.1.0 with "run --nginx-rejects-dot-segments", 2 of 2 Pods ready
 ✓ settings: those of the Deployment: --nginx-rejects-dot-segments
-✓ rights: system:serviceaccount:ingress-sso:ingress-sso has all 22 that it needs
-✓ leader election: one replica, no election needed
+✓ rights: system:serviceaccount:ingress-sso:ingress-sso has all 25 that it needs
+✓ leader election: ingress-sso-0 leads
 ✓ class nginx: taken for nginx, by its controller k8s.io/ingress-nginx; 1 app
 ✓ ingress-nginx: takes ExternalName Services
 ✓ ingress-nginx: takes auth-url, with the annotations-risk-level High
@@ -409,13 +414,11 @@ async fn a_bad_cluster() -> Result<()> {
         Err(error) => return skip("the doctor on a bad cluster", &error),
     };
     let scene = Scene::alone(PROGRAM).await?;
-    install(&scene, &["run"], |object| match object["kind"].as_str() {
-        Some("ClusterRole") => {
+    install(&scene, &["run"], |object| {
+        if object["kind"] == "ClusterRole" {
             object["rules"][0]["verbs"] = json!(["get", "list", "watch", "create", "delete"]);
             object["rules"][2]["verbs"] = json!(["get", "list", "watch", "patch", "delete"]);
         }
-        Some("Deployment") => object["spec"]["replicas"] = json!(2),
-        _ => {}
     })
     .await?;
     install_nginx(&scene, &["--disable-svc-external-name=true"], "Medium").await?;
@@ -466,8 +469,8 @@ const BAD: &str = r#"✗ controller: Deployment ingress-sso/ingress-sso runs ghc
 ✗ rights: system:serviceaccount:ingress-sso:ingress-sso may not patch ingresses.networking.k8s.io, create services
     kubectl apply -f deploy/install.yaml
     kubectl auth can-i patch ingresses.networking.k8s.io -A --as=system:serviceaccount:ingress-sso:ingress-sso
-✗ leader election: 2 replicas and no Lease ingress-sso/ingress-sso: they all write
-    kubectl scale -n ingress-sso deployment/ingress-sso --replicas=1
+! leader election: there is no Lease ingress-sso/ingress-sso, so nobody writes
+    kubectl logs -n ingress-sso deployment/ingress-sso
 ✓ class nginx: taken for nginx, by its controller k8s.io/ingress-nginx; 7 apps
 ✗ class odd: 1 app of a class that has no IngressClass
     kubectl get ingressclasses
@@ -508,7 +511,7 @@ const BAD: &str = r#"✗ controller: Deployment ingress-sso/ingress-sso runs ghc
 ✗ Ingress taken/app: refused (ServiceNameTaken) and open to everybody: a Service taken/authentik-proxy-outpost exists that this controller did not make and that does not lead to ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local (it leads to Pods of its own): rename or delete it, or make it an ExternalName Service for that host (it has no status: the controller has not seen this)
     kubectl get service -n taken authentik-proxy-outpost -o yaml
 
-4 good, 5 with a catch, 15 wrong
+4 good, 6 with a catch, 14 wrong
 "#;
 
 #[tokio::test]
@@ -538,21 +541,24 @@ async fn without_a_cluster_there_is_an_error_and_no_finding() -> Result<()> {
 fn the_needed_rights_are_those_of_the_manifests() -> Result<()> {
     let documents = MANIFESTS.split("\n---\n").map(serde_saphyr::from_str::<Value>);
     let documents = documents.collect::<Result<Vec<_>, _>>()?;
-    let role = documents.into_iter().find(|document| document["kind"] == "ClusterRole");
-    let role: ClusterRole = serde_json::from_value(role.context("no ClusterRole")?)?;
-    let mut granted = BTreeSet::new();
-    for rule in role.rules.iter().flatten() {
-        for group in rule.api_groups.iter().flatten() {
-            for resource in rule.resources.iter().flatten() {
-                granted
-                    .extend(rule.verbs.iter().map(|verb| (group.as_str(), resource.as_str(), verb.as_str())));
+    for (kind, needed) in [("ClusterRole", &NEEDED_RIGHTS[..]), ("Role", &[NEEDED_OWN_RIGHTS])] {
+        let role = documents.iter().find(|document| document["kind"] == kind);
+        let rules: Vec<PolicyRule> = serde_json::from_value(role.context(kind)?["rules"].clone())?;
+        let mut granted = BTreeSet::new();
+        for rule in &rules {
+            for group in rule.api_groups.iter().flatten() {
+                for resource in rule.resources.iter().flatten() {
+                    let verbs =
+                        rule.verbs.iter().map(|verb| (group.as_str(), resource.as_str(), verb.as_str()));
+                    granted.extend(verbs);
+                }
             }
         }
+        let needed = needed
+            .iter()
+            .flat_map(|(group, resource, verbs)| verbs.iter().map(|verb| (*group, *resource, *verb)));
+        assert_eq!(granted, needed.collect(), "{kind}");
     }
-    let needed = NEEDED_RIGHTS
-        .iter()
-        .flat_map(|(group, resource, verbs)| verbs.iter().map(|verb| (*group, *resource, *verb)));
-    assert_eq!(granted, needed.collect());
     Ok(())
 }
 

@@ -6,7 +6,7 @@ mod render;
 mod run;
 mod status;
 
-pub use doctor::{Check, Level, NEEDED_RIGHTS, doctor};
+pub use doctor::{Check, Level, NEEDED_OWN_RIGHTS, NEEDED_RIGHTS, doctor};
 pub use render::{Problem, Rendered, render, render_text};
 pub use run::run;
 pub use status::status;

@@ -4,6 +4,7 @@ use super::check::Check;
 use crate::cli::{PlanArgs, RunArgs};
 use crate::config::{InvalidSetting, Scope, Settings};
 use crate::facts::ObjectKey;
+use crate::lease::LeaseName;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
 
@@ -60,6 +61,11 @@ impl Controller {
     /// Its user, as the API server knows it.
     pub(super) fn user(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.key.namespace, self.account)
+    }
+
+    /// The Lease by which one of its replicas is the one that writes; `None` where there is none, by its settings.
+    pub(super) fn lease(&self) -> Option<LeaseName> {
+        self.run.as_ref().ok()?.lease(&self.key.namespace).ok()?
     }
 
     /// How to read its log.

@@ -5,6 +5,7 @@ use super::controller::Controller;
 use super::right::{Right, is_forbidden};
 use crate::commands::CommandError;
 use crate::controller::{brief, chain};
+use crate::lease::LeaseName;
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::header::DATE;
@@ -17,9 +18,6 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 const SUBJECT: &str = "leader election";
-
-/// Name of the Lease, in the controller's namespace.
-const LEASE: &str = "ingress-sso";
 
 /// How long the API server has to say anything at all.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
@@ -45,27 +43,32 @@ pub(super) async fn now(client: &Client) -> Result<Option<Timestamp>, CommandErr
 
 /// Reads the Lease and judges it.
 pub(super) async fn check(client: &Client, controller: &Controller, now: Option<Timestamp>) -> Check {
-    let namespace = &controller.key.namespace;
-    match Api::<Lease>::namespaced(client.clone(), namespace).get_opt(LEASE).await {
-        Ok(lease) => judge(controller, lease.and_then(|lease| lease.spec).as_ref(), now),
+    let Some(LeaseName { namespace, name, .. }) = controller.lease() else {
+        return without_election(controller);
+    };
+    match Api::<Lease>::namespaced(client.clone(), &namespace).get_opt(&name).await {
+        Ok(Some(Lease { spec: Some(lease), .. })) => judge(controller, &lease, now),
+        Ok(_) => Check::catch(SUBJECT, format!("there is no Lease {namespace}/{name}, so nobody writes"))
+            .remedy(controller.logs()),
         Err(error) if is_forbidden(&error) => {
-            let right = Right { verb: "get", ..Right::to_list::<Lease>(Some(namespace)) };
+            let right = Right { verb: "get", ..Right::to_list::<Lease>(Some(&namespace)) };
             Check::unchecked(SUBJECT, format!("you may not {right}")).remedy(right.remedy())
         }
         Err(error) => Check::unchecked(SUBJECT, brief(&error)),
     }
 }
 
-fn judge(controller: &Controller, lease: Option<&LeaseSpec>, now: Option<Timestamp>) -> Check {
+fn without_election(controller: &Controller) -> Check {
     let (key, replicas) = (&controller.key, controller.replicas);
-    let Some(lease) = lease else {
-        if replicas <= 1 {
-            return Check::good(SUBJECT, "one replica, no election needed");
-        }
-        let finding = format!("{replicas} replicas and no Lease {}/{LEASE}: they all write", key.namespace);
-        return Check::wrong(SUBJECT, finding)
-            .remedy(format!("kubectl scale -n {} deployment/{} --replicas=1", key.namespace, key.name));
-    };
+    if replicas <= 1 {
+        return Check::good(SUBJECT, "one replica, no election needed");
+    }
+    let finding = format!("{replicas} replicas with --leader-elect=false: they all write");
+    let remedy = format!("kubectl scale -n {} deployment/{} --replicas=1", key.namespace, key.name);
+    Check::wrong(SUBJECT, finding).remedy(remedy)
+}
+
+fn judge(controller: &Controller, lease: &LeaseSpec, now: Option<Timestamp>) -> Check {
     let holder = lease.holder_identity.as_deref().unwrap_or_default();
     let renewed = lease.renew_time.as_ref().map(|time| time.0);
     let (Some(renewed), Some(now)) = (renewed, now) else {
@@ -116,9 +119,9 @@ mod tests {
     #[test]
     fn one_needs_no_lease_and_several_do() {
         let now = Some("2026-01-01T00:01:00Z".parse().unwrap());
-        let check = |replicas, lease: Option<LeaseSpec>| judge(&controller(replicas), lease.as_ref(), now);
-        assert_eq!(check(1, None).level, Level::Good);
-        let wrong = check(2, None);
+        let check = |lease: &LeaseSpec| judge(&controller(2), lease, now);
+        assert_eq!(without_election(&controller(1)).level, Level::Good);
+        let wrong = without_election(&controller(2));
         assert_eq!(wrong.level, Level::Wrong);
         assert_eq!(wrong.remedy.unwrap(), "kubectl scale -n sso deployment/sso --replicas=1");
         for (renewed, level, part) in [
@@ -126,13 +129,13 @@ mod tests {
             ("2026-01-01T00:00:40.000000Z", Level::Catch, "for 20 s, where 15 s"),
             ("2026-01-01T00:02:00.000000Z", Level::Catch, "60 s ahead"),
         ] {
-            let found = check(2, Some(lease("a", renewed)));
+            let found = check(&lease("a", renewed));
             assert_eq!(found.level, level, "{found:?}");
             assert!(found.finding.contains(part), "{found:?}");
         }
-        assert_eq!(check(2, Some(lease("", "2026-01-01T00:00:50.000000Z"))).finding, "nobody leads");
+        assert_eq!(check(&lease("", "2026-01-01T00:00:50.000000Z")).finding, "nobody leads");
         assert_eq!(
-            judge(&controller(2), Some(&lease("a", "2026-01-01T00:00:50.000000Z")), None).level,
+            judge(&controller(2), &lease("a", "2026-01-01T00:00:50.000000Z"), None).level,
             Level::Unchecked
         );
     }

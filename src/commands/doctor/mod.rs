@@ -19,7 +19,7 @@ mod rights;
 mod through;
 
 pub use check::{Check, Level};
-pub use rights::NEEDED_RIGHTS;
+pub use rights::{NEEDED_OWN_RIGHTS, NEEDED_RIGHTS};
 
 use super::{CommandError, cluster};
 use crate::cli::{DoctorArgs, Output};

@@ -29,6 +29,10 @@ pub const NEEDED_RIGHTS: [(&str, &str, &[&str]); 6] = [
     ("events.k8s.io", "events", &["create", "patch"]),
 ];
 
+/// The same in the controller's own namespace, where one of several replicas writes.
+pub const NEEDED_OWN_RIGHTS: (&str, &str, &[&str]) =
+    ("coordination.k8s.io", "leases", &["get", "create", "update"]);
+
 /// Whose rights are asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Subject {
@@ -49,7 +53,10 @@ pub(super) async fn check(
     let Some(subject) = subject(client, controller).await else {
         return Check::unchecked(SUBJECT, "it is not known as whom the controller runs");
     };
-    let rights = needed(scope, has_middlewares);
+    let mut rights = needed(scope, has_middlewares);
+    if let Some(lease) = controller.and_then(Controller::lease) {
+        rights.extend(rights_to(&NEEDED_OWN_RIGHTS, Some(&lease.namespace)));
+    }
     let asked = stream::iter(&rights).map(|right| ask(client, &subject, right)).buffered(AT_ONCE);
     let answers: Vec<Result<bool, kube::Error>> = asked.collect().await;
     let mut missing = Vec::new();
@@ -94,15 +101,23 @@ fn needed(scope: &Scope, has_middlewares: bool) -> Vec<Right> {
         let everywhere = [None];
         let namespaces = if *resource == "ingressclasses" { &everywhere[..] } else { &namespaces };
         for namespace in namespaces {
-            rights.extend(verbs.iter().map(|&verb| Right {
-                verb,
-                group: (*group).to_owned(),
-                resource: (*resource).to_owned(),
-                namespace: namespace.clone(),
-            }));
+            rights.extend(rights_to(&(group, resource, verbs), namespace.as_ref()));
         }
     }
     rights
+}
+
+fn rights_to<'a>(
+    (group, resource, verbs): &(&'a str, &'a str, &'static [&'static str]),
+    namespace: Option<&'a String>,
+) -> impl Iterator<Item = Right> + use<'a> {
+    let (group, resource) = (*group, *resource);
+    verbs.iter().map(move |&verb| Right {
+        verb,
+        group: group.to_owned(),
+        resource: resource.to_owned(),
+        namespace: namespace.cloned(),
+    })
 }
 
 async fn ask(client: &Client, subject: &Subject, right: &Right) -> Result<bool, kube::Error> {
