@@ -5,6 +5,7 @@ use crate::commands::cluster::ClusterArgs;
 use crate::config::{self, InvalidSetting, RawSettings, Scope, Settings, TraefikSettings};
 use crate::contract::{DEFAULT_PREFIX, Keys, lease_name};
 use crate::facts::is_dns_label;
+use crate::knock::Through;
 use crate::lease::LeaseName;
 use crate::probe::{Trust, TrustError};
 use crate::telemetry::LogFormat;
@@ -349,6 +350,12 @@ pub struct DoctorArgs {
     /// Namespace of the apps to look at. Without it: that of the context for an INGRESS, else all.
     #[arg(long, short, value_name = "NAME")]
     pub namespace: Option<String>,
+
+    /// Knock at the apps' public addresses as well, as a stranger with the known tricks: up to 24 harmless GETs for each host.
+    /// With a URL such as https://203.0.113.5, what listens there is taken for their ingress controller, whatever DNS says.
+    #[arg(long, value_name = "URL", num_args = 0..=1)]
+    #[allow(clippy::option_option, reason = "a flag that may have a value")]
+    pub through: Option<Option<Through>>,
 
     /// See [`ClusterArgs`].
     #[command(flatten)]

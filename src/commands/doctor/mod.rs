@@ -8,6 +8,7 @@ mod check;
 mod classes;
 mod controller;
 mod data_planes;
+mod doors;
 mod lease;
 mod lists;
 mod outposts;
@@ -105,6 +106,9 @@ async fn examine(args: &DoctorArgs) -> Result<Vec<Check>, CommandError> {
         logs.as_deref(),
     ));
     checks.extend(check_absent(&wanted, &lists, &looks));
+    if let Some(through) = &args.through {
+        checks.extend(doors::knock_at(&looks, &lists.index, through.as_ref()).await);
+    }
     Ok(checks)
 }
 
