@@ -10,6 +10,7 @@ use ingress_sso_testbed::outpost::{Flavour, Outpost, Provider};
 use ingress_sso_testbed::port;
 use ingress_sso_testbed::scene::{OPT_IN, PATIENCE, Scene};
 use ingress_sso_testbed::skip::skip;
+use ingress_sso_testbed::traefik::install_crds;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::{EndpointPort, EndpointSlice};
 use k8s_openapi::api::networking::v1::Ingress;
@@ -201,8 +202,10 @@ async fn a_good_cluster() -> Result<()> {
     other_settings(&scene, admin).await?;
     other_outposts(&scene, admin).await?;
     few_rights(&scene).await?;
+    viewer(&scene).await?;
     as_the_controller(&scene).await?;
     many_apps(&scene, admin).await?;
+    out_of_scope(&scene, admin).await?;
 
     let requests = outpost.requests();
     let sent = requests.iter().flat_map(|recorded| &recorded.request.headers);
@@ -387,6 +390,40 @@ async fn many_apps(scene: &Scene, admin: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The controller of a Deployment that looks elsewhere serves none of these.
+async fn out_of_scope(scene: &Scene, admin: &Path) -> Result<()> {
+    install(scene, &["run", "--namespace=elsewhere"], |_| {}).await?;
+    let seen = doctor(scene, admin, &["app", "-n", scene.namespace()]).await?;
+    assert_eq!(seen.code, 2);
+    let line = "✗ Ingress shop/app: it asks for protection, and the controller does not look into shop\n    run the \
+                controller with --namespace=shop\n";
+    assert!(seen.text.contains(line), "{}", seen.text);
+    let seen = doctor(scene, admin, &[]).await?;
+    assert!(!seen.text.contains("Ingress shop/app"), "{}", seen.text);
+    Ok(())
+}
+
+/// Who may read, and may not ask what others may.
+async fn viewer(scene: &Scene) -> Result<()> {
+    let kubeconfig = user(scene, "viewer", json!([])).await?;
+    let account = format!("--serviceaccount={}:viewer", scene.namespace());
+    let role = "--clusterrole=system:aggregate-to-view";
+    kubectl(scene.plane().kubeconfig(), &["create", "clusterrolebinding", "viewer", role, &account]).await?;
+    let seen = doctor(scene, &kubeconfig, &[]).await?;
+    assert_eq!(seen.code, 1);
+    for line in [
+        "✓ controller: Deployment ingress-sso/ingress-sso runs",
+        "! rights: whether system:serviceaccount:ingress-sso:ingress-sso has all its rights is not known: you may not ask\n    \
+         kubectl auth can-i create subjectaccessreviews.authorization.k8s.io -A\n",
+        "- leader election: not checked: you may not get leases.coordination.k8s.io\n    kubectl auth can-i get \
+         leases.coordination.k8s.io -n ingress-sso\n",
+        "- Ingress shop/app: not checked: the IngressClasses could not be listed\n",
+    ] {
+        assert!(seen.text.contains(line), "no {line:?} in {}", seen.text);
+    }
+    Ok(())
+}
+
 /// A kubeconfig of a `ServiceAccount` that has these rights in the scene's namespace.
 async fn user(scene: &Scene, name: &str, rules: Value) -> Result<PathBuf> {
     let namespace = scene.namespace();
@@ -422,6 +459,11 @@ async fn a_bad_cluster() -> Result<()> {
     })
     .await?;
     install_nginx(&scene, &["--disable-svc-external-name=true"], "Medium").await?;
+    install_crds(scene.plane()).await?;
+    scene.class("traefik", "traefik.io/ingress-controller").await?;
+    apply(&Api::<Namespace>::all(scene.client()), &namespace("traefik")).await?;
+    let args = ["--providers.kubernetesIngress.allowExternalNameServices=true"];
+    create_pod(&scene, "traefik", "traefik", &json!({ "app.kubernetes.io/name": "traefik" }), &args).await?;
     let served = ["web.example.com", "other.example.com"];
     let _outposts = deploy_outpost(&scene, address, &served).await?;
 
@@ -435,6 +477,9 @@ async fn a_bad_cluster() -> Result<()> {
         scene.create::<Ingress>(scene.opted_in(name, host)).await?;
         scene.until_protected(name).await?;
     }
+    let on_traefik = scene.opted_in("on-traefik", "other.example.com").class("traefik");
+    scene.create::<Ingress>(on_traefik).await?;
+    scene.until_protected("on-traefik").await?;
     controller.kill()?;
     for number in 1..=4 {
         let neighbour = scene.app(&format!("neighbour-{number}"), "no-provider.example.com");
@@ -475,15 +520,20 @@ const BAD: &str = r#"✗ controller: Deployment ingress-sso/ingress-sso runs ghc
 ✗ class odd: 1 app of a class that has no IngressClass
     kubectl get ingressclasses
     or have the admin say who serves it with --class odd=DIALECT
+✓ class traefik: taken for traefik, by its controller traefik.io/ingress-controller; 1 app
 ✗ ingress-nginx: Pod ingress-nginx/controller runs with --disable-svc-external-name, so the login route answers 503
     take --disable-svc-external-name out of its arguments
 ✗ ingress-nginx: ConfigMap ingress-nginx/settings has the annotations-risk-level Medium, with which auth-url is rejected
     kubectl patch configmap -n ingress-nginx settings --type=merge -p '{"data":{"annotations-risk-level":"High"}}'
+! Traefik: takes ExternalName Services and --traefik-allows-external-name is off, so apps have no route to sign out
+    run the controller with --traefik-allows-external-name
 ✓ outpost proxy-outpost: Service authentik-prd/ak-outpost-proxy-outpost, discovered, the default; it answers (asked through the API server)
 ! outpost proxy-outpost: it answers 200 for paths such as /outpost.goauthentik.io/../x and /outpost.goauthentik.iox: behind ingress-nginx, an app that cleans paths by itself can be reached so without a login. Apps behind ingress-nginx: shop/no-provider
     Have the admin set the two lines of server-snippet that the README has under "Dot segments" in the ConfigMap of ingress-nginx, and say so with --nginx-rejects-dot-segments
 ✗ outpost odd: it is not known, and apps name it: shop/odd-outpost
     correct the name there, or give the outpost with --outpost odd=URL
+✓ Ingress shop/on-traefik: protected by the outpost proxy-outpost, which serves other.example.com
+✓ Ingress shop/on-traefik: there is no route for /outpost.goauthentik.io, since Traefik takes ExternalName Services only where the admin allows them (and says so with --traefik-allows-external-name): the login works, and to sign out visitors open any page with ?X-authentik-logout=true
 ✗ Ingress shop/new: not as it should be, and the app is open: the controller would annotate Ingress shop/new; it has no status
     kubectl logs -n ingress-sso deployment/ingress-sso
 ✓ Ingress shop/new: the login route of web.example.com is that of app shop/stale, which claimed the host first
@@ -511,7 +561,7 @@ const BAD: &str = r#"✗ controller: Deployment ingress-sso/ingress-sso runs ghc
 ✗ Ingress taken/app: refused (ServiceNameTaken) and open to everybody: a Service taken/authentik-proxy-outpost exists that this controller did not make and that does not lead to ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local (it leads to Pods of its own): rename or delete it, or make it an ExternalName Service for that host (it has no status: the controller has not seen this)
     kubectl get service -n taken authentik-proxy-outpost -o yaml
 
-4 good, 6 with a catch, 14 wrong
+7 good, 7 with a catch, 14 wrong
 "#;
 
 #[tokio::test]
