@@ -36,6 +36,9 @@ const X_ORIGINAL_URI: &str = "X-Original-URI to the outpost's path";
 const X_FORWARDED_URI: &str = "X-Forwarded-Uri to the outpost's path";
 const X_FORWARDED_HOST: &str = "X-Forwarded-Host of nobody";
 
+/// Where a visitor is sent to log in.
+const LOGIN_URL: &str = "https://sso.example.com/?client_id=a&redirect_uri=https://app.example.com/outpost.goauthentik.io/callback";
+
 fn anywhere() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
@@ -243,7 +246,7 @@ async fn a_closed_door_is_closed() {
             let reasons: Vec<&str> = findings.iter().map(|finding| finding.reason).collect();
             assert_eq!(reasons, ["Login", "TricksFail"]);
             says(&report, "Login", Grade::Good, &["http://app.example.com/", "authentik.example.test"]);
-            says(&report, "TricksFail", Grade::Good, &["18 of 18"]);
+            says(&report, "TricksFail", Grade::Good, &["18 of 18 tricks open nothing"]);
         }
     }
 }
@@ -384,6 +387,41 @@ async fn raw_paths_that_the_outpost_takes_for_its_own() {
     }
 }
 
+/// To be sent to the page itself is no way in, and to be sent into the app is one.
+#[tokio::test]
+async fn redirects_to_the_page_and_past_it() {
+    for (status, to, is_open) in [
+        (301, "/", false),
+        (308, "https://app.example.com/", false),
+        (302, "/", true),
+        (301, "/welcome", true),
+        (308, "https://other.example.com/", true),
+    ] {
+        let at = serving(move |asked: Asked| async move {
+            let is_trick =
+                asked.uri().path().contains("..") || asked.headers().contains_key("x-forwarded-proto");
+            let to = if is_trick { (status, to) } else { (302, LOGIN_URL) };
+            answer(to.0, "", &[("location", to.1)])
+        });
+        let report = knock_at(at.await).await;
+        let expected: &[&str] = if is_open {
+            &[
+                "X-Forwarded-Proto: http",
+                "the outpost's path and /../",
+                "the outpost's path and /..%2f",
+                "the outpost's path and %2f..%2f",
+            ]
+        } else {
+            &[]
+        };
+        assert_eq!(open(&report), expected, "{status} {to}");
+        assert_eq!(report.is_closed(), !is_open, "{status} {to}: {report:#?}");
+        if is_open {
+            says(&report, "TrickOpens", Grade::Wrong, &[&format!("{status} to http"), to]);
+        }
+    }
+}
+
 /// What an outpost answers to its own paths is no app that is open.
 #[tokio::test]
 async fn the_outposts_own_answers_open_nothing() {
@@ -418,11 +456,10 @@ async fn the_outposts_own_answers_open_nothing() {
 /// An app whose path the outpost's is too, since nothing else routes it.
 #[tokio::test]
 async fn a_404_is_not_the_outposts_where_its_path_leads_elsewhere() {
-    let login = "https://sso.example.com/?client_id=a&redirect_uri=https://app.example.com/outpost.goauthentik.io/callback";
     let at = serving(move |asked: Asked| async move {
         match asked.uri().path() {
             path if path.contains("tpost") => answer(404, "", &[]),
-            _ => answer(302, "", &[("location", login)]),
+            _ => answer(302, "", &[("location", LOGIN_URL)]),
         }
     });
     let report = knock_at(at.await).await;
@@ -583,11 +620,10 @@ async fn a_certificate_that_does_not_hold_is_a_finding_of_its_own() -> Result<()
 /// Who refuses everybody after a few requests proves nothing.
 #[tokio::test]
 async fn a_door_that_changes_its_mind_is_not_called_closed() {
-    let login = "https://sso.example.com/?client_id=a&redirect_uri=https://app.example.com/outpost.goauthentik.io/callback";
     let count = Arc::new(AtomicUsize::new(0));
     let at = serving(move |_| {
         let is_tired = count.fetch_add(1, Ordering::Relaxed) > 5;
-        async move { if is_tired { answer(429, "", &[]) } else { answer(302, "", &[("location", login)]) } }
+        async move { if is_tired { answer(429, "", &[]) } else { answer(302, "", &[("location", LOGIN_URL)]) } }
     });
     let report = knock_at(at.await).await;
     assert!(report.baseline.is_login() && !report.is_closed(), "{report:#?}");
@@ -614,16 +650,17 @@ async fn by_hand(answer: impl Fn(usize) -> Option<String> + Send + 'static) -> S
     address
 }
 
-const LOGIN: &str = "HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: https://sso.example.com/?client_id=a&redirect_uri=\
-                     https://app.example.com/outpost.goauthentik.io/callback\r\n\r\n";
+fn login() -> String {
+    format!("HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: {LOGIN_URL}\r\n\r\n")
+}
 
 #[tokio::test]
 async fn connections_may_break() {
     // Each second request is the last of its connection, so it is sent again on another.
-    let at = by_hand(|count| (count % 2 == 1).then(|| LOGIN.to_owned())).await;
+    let at = by_hand(|count| (count % 2 == 1).then(login)).await;
     assert!(knock_at(at).await.is_closed());
     // From the third on everything is met with silence: a trick without an answer is no proof of anything.
-    let at = by_hand(|count| (count < 3).then(|| LOGIN.to_owned())).await;
+    let at = by_hand(|count| (count < 3).then(login)).await;
     let report = knock_at(at).await;
     assert_eq!(with_reason(&report, "TrickUnanswered").len(), TRICKS.len(), "{report:#?}");
     says(&report, "TricksUnanswered", Grade::Unknown, &["18 of 18", "firewall"]);
@@ -632,7 +669,7 @@ async fn connections_may_break() {
 
 #[tokio::test]
 async fn who_no_longer_answers_is_left_alone() {
-    let at = by_hand(|count| Some(if count < 6 { LOGIN.to_owned() } else { String::new() })).await;
+    let at = by_hand(|count| Some(if count < 6 { login() } else { String::new() })).await;
     let report = knock_at(at).await;
     let unanswered: Vec<&Verdict> = report.tricks.iter().map(|(_, verdict)| verdict).collect();
     assert!(unanswered.contains(&&Verdict::NoAnswer(Trouble::TimedOut)), "{report:#?}");

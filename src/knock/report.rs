@@ -68,7 +68,7 @@ impl Report {
             reason: "BadCertificate",
             text: format!(
                 "the certificate of {} is not accepted ({error}), so this may be about somebody else. Renew it (spec.tls of the \
-                 Ingress names its Secret), or where it ends in front, knock there",
+                 Ingress names its Secret); where TLS ends in front of the ingress controller, knock without --through",
                 self.host
             ),
         });
@@ -89,7 +89,7 @@ impl Report {
             let count = of_grade(grade).count();
             (count > 0).then(|| Finding { grade, reason, text: format!("{count} of {all} tricks {text}") })
         };
-        let good = summary(Grade::Good, "TricksFail", "of strangers lead past nothing");
+        let good = summary(Grade::Good, "TricksFail", "open nothing");
         let unknown = summary(
             Grade::Unknown,
             "TricksUnanswered",
