@@ -16,39 +16,39 @@ pub enum Baseline {
     Login { url: String, authentik: String },
 
     #[error(
-        "{url} leads to a login from which visitors come back to {found}. In authentik, set the External host of the provider to \
-         that of the app under Applications > Providers, or make a provider for it"
+        "{url} leads to a login from which visitors come back to {found}. In authentik, set the External host of the \
+         provider to that of the app under Applications > Providers, or make a provider for it"
     )]
     OtherExternalHost { url: String, found: String },
 
     #[error(
-        "OPEN: {url} answers {status} without a login. Check that the Ingress has the class that serves it, that the annotation \
-         status says Protected, that no other Ingress serves the host, and that the provider's Unauthenticated Paths in authentik \
-         do not match this path (one without ^ matches anywhere)"
+        "OPEN: {url} answers {status} without a login. Check that the Ingress has the class that serves it, that the \
+         annotation status says Protected, that no other Ingress serves the host, and that the provider's Unauthenticated \
+         Paths in authentik do not match this path (one without ^ matches anywhere)"
     )]
     Open { url: String, status: u16 },
 
     #[error(
-        "{url} redirects to {location}, which is not the login. If that is the app's own doing, the app is open; otherwise look \
-         what stands in front of it, such as a redirect to another name or a CDN, and knock at that host"
+        "{url} redirects to {location}, which is not the login. If that is the app's own doing, the app is open; otherwise \
+         look what stands in front of it, such as a redirect to another name or a CDN, and knock at that host"
     )]
     Elsewhere { url: String, location: String },
 
     #[error(
-        "{url} redirects to itself for ever. TLS ends in front of the ingress controller, which does not know it: have it believe \
-         X-Forwarded-Proto from there only, or switch its redirect to https off"
+        "{url} redirects to itself for ever. TLS ends in front of the ingress controller, which does not know it: have it \
+         believe X-Forwarded-Proto from there only, or switch its redirect to https off"
     )]
     RedirectLoop { url: String },
 
     #[error(
-        "{url} leads to {OUTPOST_PATH}/start, which answers {status} and not with the login. Check that the Ingress of the outpost's \
-         path is there (kubectl get ingress), that nothing else serves that path, and that the outpost is up"
+        "{url} leads to {OUTPOST_PATH}/start, which answers {status} and not with the login. Check that the Ingress of the \
+         outpost's path is there (kubectl get ingress), that nothing else serves that path, and that the outpost is up"
     )]
     BrokenStart { url: String, status: u16 },
 
     #[error(
-        "{url} answers 404, {by}. If the app itself says so, the app is open: knock at a path that it has. Otherwise check class, \
-         host and paths of its Ingress (kubectl describe ingress)"
+        "{url} answers 404, {by}. If the app itself says so, the app is open: knock at a path that it has. Otherwise check \
+         class, host and paths of its Ingress (kubectl describe ingress)"
     )]
     NotFound { url: String, by: NotFoundBy },
 
@@ -59,16 +59,16 @@ pub enum Baseline {
     NoProvider { url: String },
 
     #[error(
-        "{url} answers {status}, in the words of an outpost that is not told the URL. It is asked at /auth/nginx by something that \
-         is not ingress-nginx: have the admin name the right dialect with --class CLASS=DIALECT, and remove auth annotations that \
-         were copied or written by hand"
+        "{url} answers {status}, in the words of an outpost that is not told the URL. It is asked at /auth/nginx by \
+         something that is not ingress-nginx: have the admin name the right dialect with --class CLASS=DIALECT, and remove \
+         auth annotations that were copied or written by hand"
     )]
     HeaderLost { url: String, status: u16 },
 
     #[error(
-        "{url} answers {status}, as when the auth check fails: then nobody gets in, and nobody can log in. Check that the outpost is \
-         up, that the ingress controller reaches it, and that it has a provider for this host; if the app's log shows the request, \
-         the app is open"
+        "{url} answers {status}, as when the auth check fails: then nobody gets in, and nobody can log in. Check that the \
+         outpost is up, that the ingress controller reaches it, and that it has a provider for this host; if the app's log \
+         shows the request, the app is open"
     )]
     AuthCheckFailed { url: String, status: u16 },
 
@@ -79,8 +79,8 @@ pub enum Baseline {
     Unavailable { url: String, status: u16 },
 
     #[error(
-        "{url} answers {status} and does not lead to the login. Check that the annotation auth-signin is there and accepted, and \
-         what refuses strangers in front of it, such as an allow list; if the app's log shows the request, the app is open"
+        "{url} answers {status} and does not lead to the login. Check that the annotation auth-signin is there and \
+         accepted, and what refuses strangers in front of it, such as an allow list; if the app's log shows the request, the app is open"
     )]
     Denied { url: String, status: u16 },
 
@@ -90,32 +90,32 @@ pub enum Baseline {
     Unexpected { url: String, status: u16 },
 
     #[error(
-        "{url} cannot be reached: the name does not resolve. Check its DNS record, or give the address of the ingress controller with \
-         --through URL"
+        "{url} cannot be reached: the name does not resolve. Check its DNS record, or give the address of the ingress \
+         controller with --through URL"
     )]
     Unresolved { url: String },
 
     #[error(
-        "{url} cannot be reached: the connection is refused. Check that its DNS record leads to the ingress controller and that this \
-         listens, or give its address with --through URL"
+        "{url} cannot be reached: the connection is refused. Check that its DNS record leads to the ingress controller and \
+         that this listens, or give its address with --through URL"
     )]
     ConnectionRefused { url: String },
 
     #[error(
-        "{url} cannot be reached: there is no answer in time. Check the firewall and where its DNS record leads to, or give the \
-         address of the ingress controller with --through URL"
+        "{url} cannot be reached: there is no answer in time. Check the firewall and where its DNS record leads to, or give \
+         the address of the ingress controller with --through URL"
     )]
     TimedOut { url: String },
 
     #[error(
-        "{url} cannot be reached: TLS cannot be agreed on ({error}). Check that what listens there knows this host and speaks TLS \
-         1.2 or 1.3 without a client certificate"
+        "{url} cannot be reached: TLS cannot be agreed on ({error}). Check that what listens there knows this host and \
+         speaks TLS 1.2 or 1.3 without a client certificate"
     )]
     Tls { url: String, error: String },
 
     #[error(
-        "{url} cannot be reached: what listens there does not speak it ({error}). Check scheme and port, and whether a PROXY protocol \
-         header is expected"
+        "{url} cannot be reached: what listens there does not speak it ({error}). Check scheme and port, and whether a \
+         PROXY protocol header is expected"
     )]
     NoHttp { url: String, error: String },
 }

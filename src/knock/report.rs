@@ -67,8 +67,8 @@ impl Report {
             grade: Grade::Catch,
             reason: "BadCertificate",
             text: format!(
-                "the certificate of {} is not accepted ({error}), so this may be about somebody else. Renew it (spec.tls of the \
-                 Ingress names its Secret); where TLS ends in front of the ingress controller, knock without --through",
+                "the certificate of {} is not accepted ({error}), so this may be about somebody else. Renew it (spec.tls of \
+                 the Ingress names its Secret); where TLS ends in front of the ingress controller, knock without --through",
                 self.host
             ),
         });
@@ -102,8 +102,8 @@ impl Report {
         (!self.is_steady).then(|| Finding {
             grade: Grade::Unknown,
             reason: "Unsteady",
-            text: "visitors met something else after the tricks than before, so refusals mean little. Knock again in a minute, and \
-                   look whether something refuses those who knock too often"
+            text: "visitors met something else after the tricks than before, so refusals mean little. Knock again in a \
+                   minute, and look whether something refuses those who knock too often"
                 .to_owned(),
         })
     }

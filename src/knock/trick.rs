@@ -23,7 +23,8 @@ pub struct Trick {
 }
 
 /// How a request differs from that of a visitor. In the texts, `{host}`, `{HOST}`, `{port}`, `{scheme}`, `{path}` and `{rest}`
-/// stand for what the door has; the last is the path without its first slash.
+/// stand for what the door has, the last being the path without its first slash; `{outpost}` is the outpost's path, and
+/// `{nobody}` a host that no app has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sends {
     /// One more header, which claims that the request is for something else.
@@ -102,11 +103,11 @@ const WRONG_DIALECT: &str = "The app has the annotations of ingress-nginx and Tr
 
 const FORWARDED: &str = "Have the ingress controller not believe what visitors say: for ingress-nginx, leave \
      use-forwarded-headers off and auth-proxy-set-headers as this controller writes it; for Traefik, leave \
-     forwardedHeaders.insecure off, keep visitors out of trustedIPs, and set trustForwardHeader: false in the Middleware. Where \
-     something in front has to be believed, it has to overwrite this header";
+     forwardedHeaders.insecure off, keep visitors out of trustedIPs, and set trustForwardHeader: false in the Middleware. \
+     Where something in front has to be believed, it has to overwrite this header";
 
-const DOT_SEGMENTS: &str = "Have the admin set the two lines of server-snippet that the README has under \"Dot segments\" in the \
-     ConfigMap of ingress-nginx";
+const DOT_SEGMENTS: &str = "Have the admin set the two lines of server-snippet that the README has under \"Dot segments\" \
+     in the ConfigMap of ingress-nginx";
 
 const OTHER_SERVER: &str =
     "Look which Ingress or default backend answers for this spelling of the host, and protect it as well";
@@ -130,8 +131,8 @@ pub const TRICKS: [Trick; 18] = [
     Trick {
         name: "X-Forwarded-Uri to the outpost's path",
         sends: Sends::Header("x-forwarded-uri", "{outpost}/x"),
-        why: "CVE-2026-25748: authentik before 2025.10.4 and 2025.12.4 lets such a path pass at /auth/traefik; with later ones \
-              a visitor may still claim one of the provider's Unauthenticated Paths",
+        why: "CVE-2026-25748: authentik before 2025.10.4 and 2025.12.4 lets such a path pass at /auth/traefik; with later \
+              ones a visitor may still claim one of the provider's Unauthenticated Paths",
         remedy: FORWARDED,
     },
     Trick {
@@ -194,8 +195,8 @@ pub const TRICKS: [Trick; 18] = [
     Trick {
         name: "the outpost's path and /../",
         sends: Sends::Path("{outpost}/..{path}"),
-        why: "Behind ingress-nginx, the cleaned path is the app's while the outpost is asked about the raw one, which up to 2026.5 \
-              it takes for its own",
+        why: "Behind ingress-nginx, the cleaned path is the app's while the outpost is asked about the raw one, which up to \
+              2026.5 it takes for its own",
         remedy: DOT_SEGMENTS,
     },
     Trick {
@@ -207,8 +208,8 @@ pub const TRICKS: [Trick; 18] = [
     Trick {
         name: "the outpost's path and /..%2f",
         sends: Sends::Path("{outpost}/..%2f{rest}"),
-        why: "Behind ingress-nginx, the cleaned path is the app's while the outpost is asked about the raw one, which it takes for \
-              its own",
+        why: "Behind ingress-nginx, the cleaned path is the app's while the outpost is asked about the raw one, which it \
+              takes for its own",
         remedy: DOT_SEGMENTS,
     },
     Trick {
