@@ -10,13 +10,12 @@ use axum::extract::Request as Asked;
 use axum::http::header::LOCATION;
 use axum::response::Response;
 use ingress_sso::config::Scheme;
-use ingress_sso::contract::{Keys, OUTPOST_PATH};
-use ingress_sso::facts::{Host, IngressFacts};
+use ingress_sso::contract::OUTPOST_PATH;
+use ingress_sso::facts::Host;
 use ingress_sso::knock::{
-    Baseline, Door, Finding, Grade, MAX_KNOCKS, NoDoor, Report, TRICKS, Through, Verdict, knock, may_knock,
+    Baseline, Door, Finding, Grade, MAX_KNOCKS, Report, TRICKS, Through, Verdict, knock,
 };
 use ingress_sso::probe::{Trouble, Trust};
-use ingress_sso_testbed::builders::{IngressBuilder, ingress};
 use ingress_sso_testbed::http::Request;
 use ingress_sso_testbed::outpost::{Flavour, Outpost, Provider};
 use ingress_sso_testbed::port;
@@ -683,39 +682,6 @@ async fn an_endless_page_is_open() {
     for head in ["content-length: 99999999999", "transfer-encoding: chunked"] {
         let at = by_hand(move |_| Some(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n"))).await;
         says(&knock_at(at).await, "Open", Grade::Wrong, &["200"]);
-    }
-}
-
-fn facts(builder: IngressBuilder) -> IngressFacts {
-    IngressFacts::extract(&builder.build(), &Keys::default()).unwrap()
-}
-
-#[test]
-fn only_doors_of_apps_that_ask_for_protection_are_knocked_at() {
-    let app = |name: &str| ingress("shop", name).annotation("sso.djieno.com/authentik", "true");
-    let ingresses = [
-        facts(app("web").host("web.example.com")),
-        facts(ingress("shop", "open").host("open.example.com")),
-        facts(ingress("shop", "off").host("off.example.com").annotation("sso.djieno.com/authentik", "false")),
-        facts(ingress("shop", "typo").host("typo.example.com").annotation("sso.djieno.com/authentik", "yes")),
-        facts(ingress("shop", "neighbour").host("web.example.com")),
-        facts(app("wild").host("*.example.org")),
-        facts(ingress("shop", "apart").host("apart.example.org")),
-    ];
-    let may = |host: &str| may_knock(&ingresses, &Host::parse(host).unwrap(), &Keys::default());
-    for (host, ingress) in
-        [("web.example.com", "shop/web"), ("*.example.org", "shop/wild"), ("any.example.org", "shop/wild")]
-    {
-        assert_eq!(may(host).unwrap().to_string(), ingress, "{host}");
-    }
-    for host in ["open.example.com", "off.example.com", "typo.example.com", "apart.example.org"] {
-        let refused = may(host).unwrap_err();
-        assert!(matches!(refused, NoDoor::NotOptedIn { .. }), "{host}: {refused}");
-        let text = refused.to_string();
-        assert!(text.contains("sso.djieno.com/authentik: \"true\"") && text.contains("shop/"), "{text}");
-    }
-    for host in ["google.com", "example.org", "a.b.example.org", "*.example.com"] {
-        assert!(matches!(may(host), Err(NoDoor::Unknown { .. })), "{host}");
     }
 }
 

@@ -83,7 +83,7 @@ impl Election {
                 }
                 Err(error) => {
                     if failures.is_power_of_two() || failures == 0 {
-                        warn!(failures = failures + 1, error, "cannot ask for the lease, trying again");
+                        warn!(failures = failures + 1, %error, "cannot ask for the lease, trying again");
                     }
                     failures += 1;
                     self.lease = None;
@@ -144,8 +144,8 @@ impl Election {
         let released = self.candidate.released(lease);
         match self.call(self.api.replace(&self.name.name, &PostParams::default(), &released)).await {
             Ok(Ok(_)) => info!("gave up the lease"),
-            Ok(Err(error)) => warn!(error = brief(&error), "cannot give up the lease, it will expire"),
-            Err(error) => warn!(error, "cannot give up the lease, it will expire"),
+            Ok(Err(error)) => warn!(error = %brief(&error), "cannot give up the lease, it will expire"),
+            Err(error) => warn!(%error, "cannot give up the lease, it will expire"),
         }
     }
 

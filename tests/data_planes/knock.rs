@@ -2,11 +2,12 @@
 
 use crate::app::App;
 use crate::lane::Lane;
-use crate::site::{Guarded, Site};
+use crate::site::{Guarded, PROGRAM, Site};
 use crate::traefik::clone_for_traefik;
 use crate::{Trials, add};
 use anyhow::{Context, Result, ensure};
 use ingress_sso::config::Scheme;
+use ingress_sso::contract::ROUTER_MIDDLEWARES;
 use ingress_sso::facts::Host;
 use ingress_sso::knock::{Door, Grade, MAX_KNOCKS, Report, TRICKS, Through, knock};
 use ingress_sso::probe::Trust;
@@ -16,6 +17,8 @@ use ingress_sso_testbed::scene::PATIENCE;
 use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::networking::v1::Ingress;
 use std::net::Ipv4Addr;
+use std::process::Command;
+use tokio::task::spawn_blocking;
 
 pub(crate) fn add(trials: &mut Trials, lane: Lane) {
     add!(
@@ -24,6 +27,7 @@ pub(crate) fn add(trials: &mut Trials, lane: Lane) {
         knock_finds_a_protected_app_closed,
         knock_finds_an_open_app_open,
         knock_tells_what_is_wrong_with_the_login,
+        the_doctor_knocks_where_it_is_asked_to,
     );
     if lane == Lane::NginxDirect {
         add!(trials, lane, knock_finds_a_clone_for_traefik_open_to_x_original_url);
@@ -150,5 +154,52 @@ async fn knock_finds_a_clone_for_traefik_open_to_x_original_url(lane: Lane) -> R
     guarded.app.echo.clear();
     ensure!(knock_at(&guarded.app).await?.is_closed(), "through nginx it is open as well");
     ensure!(guarded.app.echo.count() == 0);
+    Ok(())
+}
+
+/// What the doctor says of the door of the app, with these arguments besides.
+async fn doctor_at_the_door(site: &Site, host: &str, args: &[String]) -> Result<String> {
+    let mut command = Command::new(PROGRAM);
+    command.args(["doctor", "app", "-n", site.scene.namespace()]).args(args);
+    command.env("KUBECONFIG", site.scene.plane().kubeconfig());
+    // This thread has the outpost to serve meanwhile.
+    let output = spawn_blocking(move || command.output()).await??;
+    let text = String::from_utf8(output.stdout)?;
+    let of_door = format!(" door {host}: ");
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains(&of_door)).collect();
+    ensure!(!lines.is_empty() || !args.iter().any(|arg| arg == "--through"), "{text}");
+    Ok(lines.join("\n"))
+}
+
+async fn the_doctor_knocks_where_it_is_asked_to(lane: Lane) -> Result<()> {
+    let guarded = Guarded::new(lane).await?;
+    let (site, host) = (&guarded.site, &guarded.app.host);
+    let arguments =
+        [site.outposts(&["main"]), lane.arguments().iter().map(ToString::to_string).collect()].concat();
+    let doctor = async |more: &[&str]| {
+        let more = more.iter().map(ToString::to_string);
+        doctor_at_the_door(site, host, &arguments.iter().cloned().chain(more).collect::<Vec<_>>()).await
+    };
+    ensure!(doctor(&[]).await?.is_empty(), "it knocks without being asked to");
+
+    let closed = doctor(&["--through"]).await?;
+    let login = format!("✓ door {host}: https://{host}/ leads to the login at ");
+    ensure!(closed.contains(&login), "{closed}");
+    ensure!(closed.contains(&format!("✓ door {host}: {0} of {0} tricks", TRICKS.len())), "{closed}");
+    ensure!(!closed.contains('✗'), "{closed}");
+
+    // Somewhere else nobody listens.
+    let address = format!("https://{}:9", lane.address());
+    let away = doctor(&["--through", &address]).await?;
+    ensure!(away.contains(&format!("✗ door {host}: https://{host}/ cannot be reached")), "{away}");
+
+    guarded.controller.kill()?;
+    let keys = ["nginx.ingress.kubernetes.io/auth-url", ROUTER_MIDDLEWARES];
+    for key in keys {
+        site.scene.annotate("app", key, None).await?;
+    }
+    guarded.app.until_served(site).await?;
+    let open = doctor(&["--through"]).await?;
+    ensure!(open.contains(&format!("✗ door {host}: OPEN: https://{host}/ answers 200")), "{open}");
     Ok(())
 }

@@ -13,7 +13,7 @@ use ingress_sso_testbed::scene::Scene;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");
 
 /// See the module's documentation.
 pub(crate) struct Site {
@@ -83,14 +83,17 @@ impl Site {
 
     /// Starts a controller that knows the outposts `names`, and asks them.
     pub(crate) async fn controller(&self, names: &[&str], arguments: &[&str]) -> Result<Controller> {
-        let outposts: Vec<String> = names
-            .iter()
-            .map(|name| format!("--outpost={name}=http://{}:9000", self.outpost_host(name)))
-            .collect();
+        let outposts = self.outposts(names);
         let outposts: Vec<&str> = outposts.iter().map(String::as_str).collect();
         self.scene
             .controller_with(&[&outposts, self.lane.arguments(), &["--probe=true"], arguments].concat())
             .await
+    }
+
+    /// Arguments that name these outposts.
+    pub(crate) fn outposts(&self, names: &[&str]) -> Vec<String> {
+        let argument = |name: &&str| format!("--outpost={name}=http://{}:9000", self.outpost_host(name));
+        names.iter().map(argument).collect()
     }
 
     fn outpost_host(&self, name: &str) -> String {
