@@ -1,5 +1,7 @@
 //! The troubleshooting page explains each reason that the program can give, and no other.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a page of another form should end the test")]
+
 use ingress_sso::plan::refusal::Refusal;
 use ingress_sso::plan::status::{ASKING, WAITING, WRITE_FAILED};
 use ingress_sso::plan::warning::Warning;

@@ -18,15 +18,18 @@ const MAX_DOORS: usize = 50;
 
 /// Knocks at the doors of all hosts of the apps in `looks`, which the caller has read as Ingresses that ask for protection, and of
 /// nobody else's. They are where DNS leads to, or all behind `through`.
-pub(super) async fn knock_at(looks: &[Look], index: &Index, through: Option<&Through>) -> Vec<Check> {
+pub(super) async fn knock_at(
+    looks: &[Look],
+    index: &Index,
+    through: Option<&Through>,
+    trust: &Trust,
+) -> Vec<Check> {
     let hosts = hosts(looks, index);
     let left_out = hosts.len().saturating_sub(MAX_DOORS);
-    let trust = Trust::default();
     let doors = hosts.into_iter().take(MAX_DOORS).map(|(host, scheme)| match through {
         Some(through) => Door::through(host, through),
         None => Door::new(host, scheme),
     });
-    let trust = &trust;
     let reports = stream::iter(doors).map(|door| async move { knock(&door, trust).await }).buffered(AT_ONCE);
     let reports: Vec<_> = reports.collect().await;
     let mut checks: Vec<Check> = reports

@@ -30,6 +30,7 @@ use crate::facts::ObjectKey;
 use crate::index::Source;
 use crate::plan::Dialect;
 use crate::plan::changes::{Change, Kind};
+use crate::probe::Trust;
 use apps::Look;
 use controller::{Controller, Setup};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -41,14 +42,16 @@ use right::{Right, is_forbidden};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Looks, and prints what was found. The exit code is 0 where all is good, 1 where there are catches only, 2 where something
 /// is wrong.
 pub fn doctor(args: &DoctorArgs) -> Result<ExitCode, CommandError> {
     args.plan.settings()?;
+    let trust = Arc::new(args.trust.trust()?);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Start)?;
-    let checks = runtime.block_on(examine(args))?;
+    let checks = runtime.block_on(examine(args, trust))?;
     // A reader that hangs up early, such as `head`, has seen what it wanted.
     let _ = match args.output {
         Output::Text => anstream::stdout().write_all(print::text(&checks).as_bytes()),
@@ -77,7 +80,7 @@ impl Wanted {
     }
 }
 
-async fn examine(args: &DoctorArgs) -> Result<Vec<Check>, CommandError> {
+async fn examine(args: &DoctorArgs, trust: Arc<Trust>) -> Result<Vec<Check>, CommandError> {
     let (client, own_namespace) = cluster::client(&args.cluster).await?;
     let now = lease::now(&client).await?;
     let namespace = args.namespace.clone().or_else(|| args.ingress.as_ref().map(|_| own_namespace));
@@ -96,7 +99,7 @@ async fn examine(args: &DoctorArgs) -> Result<Vec<Check>, CommandError> {
     checks.extend(check_data_planes(&client, &lists, &looks).await);
 
     let targets: BTreeSet<_> = looks.iter().flat_map(|look| look.targets.iter().cloned()).collect();
-    let answers = probes::ask_all(&client, targets, &lists.index.settings().cluster_domain).await;
+    let answers = probes::ask_all(&client, targets, &lists.index.settings().cluster_domain, &trust).await;
     checks.extend(outposts::check(&lists, &looks, &answers, wanted.app.is_some()));
     checks.extend(apps::tell(&looks, &answers));
     checks.extend(apps::left_over(
@@ -107,7 +110,7 @@ async fn examine(args: &DoctorArgs) -> Result<Vec<Check>, CommandError> {
     ));
     checks.extend(check_absent(&wanted, &lists, &looks));
     if let Some(through) = &args.through {
-        checks.extend(doors::knock_at(&looks, &lists.index, through.as_ref()).await);
+        checks.extend(doors::knock_at(&looks, &lists.index, through.as_ref(), &trust).await);
     }
     Ok(checks)
 }

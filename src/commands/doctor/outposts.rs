@@ -234,7 +234,11 @@ mod tests {
                 host: Host::parse("a.example.com").unwrap(),
                 scheme: crate::config::Scheme::Https,
             };
-            let findings = Findings { conclusion: Conclusion::Served, holes: Some(Hole::ALL.to_vec()) };
+            let findings = Findings {
+                conclusion: Conclusion::Served,
+                is_reached: true,
+                holes: Some(Hole::ALL.to_vec()),
+            };
             let asked = Asked { way: Way::Direct, outcome: Ok(findings) };
             check(&lists, looks, &[(target, asked)].into(), false)
         };

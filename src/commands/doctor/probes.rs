@@ -46,11 +46,11 @@ pub(super) async fn ask_all(
     client: &Client,
     targets: BTreeSet<Target>,
     cluster_domain: &ClusterDomain,
+    trust: &Arc<Trust>,
 ) -> Answers {
-    let trust = Arc::new(Trust::default());
     stream::iter(targets)
         .map(|target| {
-            let trust = Arc::clone(&trust);
+            let trust = Arc::clone(trust);
             async move {
                 let asked = ask_one(client, &target, cluster_domain, trust).await;
                 (target, asked)
