@@ -290,6 +290,32 @@ async fn an_outpost_that_answers_for_other_hosts_is_reached() -> Result<()> {
     Ok(())
 }
 
+/// Without a word before.
+#[tokio::test]
+async fn an_outpost_that_ends_its_connections_is_asked_over_new_ones() -> Result<()> {
+    let listener = TcpListener::bind(anywhere()).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await?;
+            let mut request = vec![0; 8192];
+            let length = stream.read(&mut request).await?;
+            let start =
+                "302 Found\r\nlocation: https://sso.example.com/?redirect_uri=https://app.example.com/";
+            let status = match String::from_utf8_lossy(&request[..length]).split('/').nth(2) {
+                Some(path) if path.starts_with("ping") => "204 No Content",
+                Some(path) if path.starts_with("start") => start,
+                _ => "401 Unauthorized",
+            };
+            stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await?;
+        }
+        #[allow(unreachable_code)]
+        anyhow::Ok(())
+    });
+    assert_eq!(probe(&target(APP, address)).await.conclusion, Conclusion::Served);
+    Ok(())
+}
+
 /// An endless body, an endless head, and a connection that ends in the middle.
 #[tokio::test]
 async fn a_hostile_server_gets_little_attention() -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::{MAX_BODY, TIMEOUT, Trouble};
 use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -85,7 +85,10 @@ impl Connection {
 }
 
 /// Reads at most [`MAX_BODY`] bytes; whether that is all of it.
-async fn read_start(body: &mut Incoming, start: &mut Vec<u8>) -> bool {
+pub(crate) async fn read_start<B>(body: &mut B, start: &mut Vec<u8>) -> bool
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     while start.len() < MAX_BODY {
         match body.frame().await {
             None => return true,

@@ -6,7 +6,7 @@
 mod connection;
 mod login;
 
-pub(crate) use connection::{Connection, Tls};
+pub(crate) use connection::{Connection, Tls, read_start};
 pub(crate) use login::Login;
 
 use std::time::Duration;

@@ -38,12 +38,8 @@ impl Direct {
     }
 }
 
-impl Line for Direct {
-    async fn get(&mut self, question: &Question) -> Result<Answer, Trouble> {
-        let connection = match self.connection.take().filter(Connection::is_open) {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
+impl Direct {
+    async fn send(&mut self, connection: Connection, question: &Question) -> Result<Answer, Trouble> {
         let mut request = Request::get(&question.path).header(HOST, &question.host).header(USER_AGENT, AGENT);
         for (name, value) in &question.headers {
             request = request.header(*name, value);
@@ -54,5 +50,19 @@ impl Line for Direct {
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let (status, location) = (response.status().as_u16(), location.map(str::to_owned));
         Ok(Answer { status, location, body: response.into_body() })
+    }
+}
+
+impl Line for Direct {
+    async fn get(&mut self, question: &Question) -> Result<Answer, Trouble> {
+        if let Some(connection) = self.connection.take().filter(Connection::is_open) {
+            match self.send(connection, question).await {
+                // The other side may have ended it since, which says nothing of this question.
+                Err(Trouble::NoHttp(_)) => {}
+                answer => return answer,
+            }
+        }
+        let connection = self.connect().await?;
+        self.send(connection, question).await
     }
 }

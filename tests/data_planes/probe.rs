@@ -5,13 +5,14 @@ use crate::lane::Lane;
 use crate::site::Site;
 use crate::{Trials, add};
 use anyhow::{Context, Result, ensure};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use ingress_sso_testbed::outpost::{Outpost, Provider};
 use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, PATIENCE, STATUS, annotation, injected};
 use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
 use kube::api::{WatchEvent, WatchParams};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
@@ -27,6 +28,7 @@ pub(crate) fn add(trials: &mut Trials) {
             after_a_restart_nothing_is_written_until_there_is_news,
         );
     }
+    add!(trials, Lane::NginxDirect, many_apps_of_one_outpost_are_each_asked_about_once);
 }
 
 /// An app without protection, an outpost that serves it as `provider` says, and a controller.
@@ -155,5 +157,30 @@ async fn after_a_restart_nothing_is_written_until_there_is_news(lane: Lane) -> R
     let _controller = site.controller(&["main"], &[]).await?;
     site.scene.stays::<Ingress>("app").await?;
     drop(listener);
+    Ok(())
+}
+
+/// On a class that no data plane looks at, since this is about the outpost.
+async fn many_apps_of_one_outpost_are_each_asked_about_once(lane: Lane) -> Result<()> {
+    const APPS: usize = 200;
+    let site = Site::new(lane).await?;
+    let domain = Provider::forward_domain("https://login.storm.test", "storm.test")?;
+    let outpost = site.outpost("main", vec![domain]).await?;
+    let _controller = site.controller(&["main"], &["--class=storm=nginx"]).await?;
+    let create = |number: usize| {
+        let app = site.scene.opted_in(&format!("app-{number}"), &format!("app-{number}.storm.test"));
+        site.scene.create::<Ingress>(app.class("storm"))
+    };
+    stream::iter(0..APPS).map(create).buffer_unordered(8).try_collect::<Vec<_>>().await?;
+    for number in 0..APPS {
+        site.scene.until_protected(&format!("app-{number}")).await?;
+    }
+    let mut asked = BTreeMap::<String, usize>::new();
+    for recorded in outpost.requests() {
+        *asked.entry(recorded.host).or_default() += 1;
+    }
+    // Ping, auth check, login, a path and a header.
+    let often = asked.iter().find(|(_, count)| **count != 5);
+    ensure!(asked.len() == APPS && often.is_none(), "{} hosts, {often:?}", asked.len());
     Ok(())
 }

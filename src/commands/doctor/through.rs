@@ -2,10 +2,10 @@
 
 use super::check::Check;
 use super::right::Right;
+use crate::anonymous::read_start;
 use crate::config::{Address, ClusterDomain, Scheme};
 use crate::facts::ObjectKey;
-use crate::probe::{Answer, Line, MAX_BODY, Question, TIMEOUT, Trouble};
-use http_body_util::BodyExt;
+use crate::probe::{Answer, Line, Question, TIMEOUT, Trouble};
 use hyper::header::LOCATION;
 use hyper::{Request, Response};
 use kube::Client;
@@ -77,7 +77,7 @@ impl Through {
         let no_answer = |error: &dyn std::fmt::Display| Obstacle::NoAnswer(error.to_string());
         let request = request.body(Body::empty()).map_err(|error| no_answer(&error))?;
         let answer = self.client.send(request).await.map_err(|error| no_answer(&error))?;
-        let answer = read(answer).await.map_err(|error| no_answer(&error))?;
+        let answer = read(answer).await;
         match obstacle(question, &answer) {
             Some(obstacle) => Err(obstacle),
             None => Ok(answer),
@@ -96,18 +96,13 @@ impl Line for Through {
     }
 }
 
-async fn read(answer: Response<Body>) -> Result<Answer, kube::Error> {
-    let status = answer.status().as_u16();
-    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let mut body = answer.into_body();
+async fn read(answer: Response<Body>) -> Answer {
+    let (parts, mut body) = answer.into_parts();
     let mut start = Vec::new();
-    while start.len() < MAX_BODY
-        && let Some(frame) = body.frame().await
-    {
-        start.extend_from_slice(&frame?.into_data().unwrap_or_default());
-    }
-    start.truncate(MAX_BODY);
-    Ok(Answer { status, location, body: String::from_utf8_lossy(&start).into_owned() })
+    // What breaks off has said as much as it will.
+    let _ = read_start(&mut body, &mut start).await;
+    let location = parts.headers.get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Answer { status: parts.status.as_u16(), location, body: String::from_utf8_lossy(&start).into_owned() }
 }
 
 /// What an answer says that is not the outpost's, or not to what was asked.
