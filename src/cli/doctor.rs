@@ -17,7 +17,7 @@ pub struct DoctorArgs {
     #[arg(long, short, value_name = "NAME")]
     pub namespace: Option<String>,
 
-    /// Knock at the apps' public addresses as well, as a stranger with the known tricks: up to 24 harmless GETs for each host.
+    /// Knock at the apps' public addresses as well, as a stranger with the known tricks: up to 28 harmless GETs for each host.
     /// With a URL such as https://203.0.113.5, what listens there is taken for their ingress controller, whatever DNS says.
     #[arg(long, value_name = "URL", num_args = 0..=1)]
     #[allow(clippy::option_option, reason = "a flag that may have a value")]

@@ -3,7 +3,7 @@
 use super::answer::{Known, Seen, ToLogin, judge};
 use super::door::port_of;
 use super::trick::{Knock, TRICKS, Trick};
-use super::{Baseline, Door, Report, Verdict, unchecked};
+use super::{Baseline, Door, Report, SECOND_TRIES, Verdict, unchecked};
 use crate::anonymous::{Connection, Tls, Trouble};
 use crate::config::Scheme;
 use crate::contract::OUTPOST_PATH;
@@ -12,6 +12,8 @@ use http_body_util::Empty;
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{HOST, USER_AGENT};
+use std::time::Duration;
+use tokio::time::sleep;
 use url::Position;
 
 /// Who knocks, in the logs of all who are passed.
@@ -19,6 +21,9 @@ const AGENT: &str = concat!("ingress-sso/", env!("CARGO_PKG_VERSION"), " (knock)
 
 /// A path that no outpost has.
 const NO_PATH: &str = "/ingress-sso-knock";
+
+/// Pause before a second try.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Knocks at `door`. Over TLS, certificates are checked against `trust`; one that is not accepted is a finding, and the
 /// knocking goes on without.
@@ -116,23 +121,32 @@ impl<'a> Visit<'a> {
     async fn play(&mut self, known: &Known) -> Vec<(Trick, Verdict)> {
         let mut played = Vec::new();
         let mut is_over = false;
+        let mut second_tries = SECOND_TRIES;
         for trick in TRICKS {
             if is_over {
                 played.push((trick, Verdict::NotTried));
                 continue;
             }
-            let knock = trick.request(self.door, self.scheme);
-            let verdict = match self.ask(&knock).await {
-                Ok(seen) => judge(&trick, &knock, self.door, &seen, known),
-                Err(trouble) => {
-                    // Whoever only hangs up on one request may answer the next.
-                    is_over = !matches!(trouble, Trouble::NoHttp(_));
-                    Verdict::NoAnswer(trouble)
-                }
-            };
+            let mut verdict = self.try_out(&trick, known).await;
+            if is_failure(&verdict) && second_tries > 0 {
+                second_tries -= 1;
+                sleep(PAUSE).await;
+                verdict = self.try_out(&trick, known).await;
+            }
+            // Whoever only hangs up on one request may answer the next.
+            is_over =
+                matches!(&verdict, Verdict::NoAnswer(trouble) if !matches!(trouble, Trouble::NoHttp(_)));
             played.push((trick, verdict));
         }
         played
+    }
+
+    async fn try_out(&mut self, trick: &Trick, known: &Known) -> Verdict {
+        let knock = trick.request(self.door, self.scheme);
+        match self.ask(&knock).await {
+            Ok(seen) => judge(trick, &knock, self.door, &seen, known),
+            Err(trouble) => Verdict::NoAnswer(trouble),
+        }
     }
 
     /// Whether a visitor still meets the same.
@@ -182,6 +196,11 @@ impl<'a> Visit<'a> {
         let config = unchecked::client().map_err(|error| Trouble::Tls(error.to_string()))?;
         Connection::open(host, *port, Some(Tls { config, name })).await
     }
+}
+
+/// Whether it rests on an answer that could be chance, as while an ingress controller reads its configuration anew.
+fn is_failure(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Believed { status: 400.. })
 }
 
 fn request(knock: &Knock) -> Result<Request<Empty<Bytes>>, Trouble> {
