@@ -57,6 +57,17 @@ pub const EMBEDDED_OUTPOST: &str = "authentik-embedded-outpost";
 /// Annotation by which an Ingress of Traefik's own kind lists the Middlewares of its routers, separated by commas.
 pub const ROUTER_MIDDLEWARES: &str = "traefik.ingress.kubernetes.io/router.middlewares";
 
+/// Annotation by which an Ingress of ingress-nginx's kind has every request asked about.
+pub const AUTH_URL: &str = "nginx.ingress.kubernetes.io/auth-url";
+
+/// Value of [`AUTH_URL`] that closes an app before it is protected: `.invalid` resolves nowhere (RFC 2606), so every auth check
+/// fails and every request is answered with 500.
+pub const CLOSED_URL: &str = "http://ingress-sso.invalid/closed";
+
+/// Entry of [`ROUTER_MIDDLEWARES`] that closes an app before it is protected: there is no such provider, so there is no router and
+/// every request is answered with 404.
+pub const CLOSED_MIDDLEWARE: &str = "closed@ingress-sso";
+
 /// What follows the name of a Middleware in [`ROUTER_MIDDLEWARES`]: it is a custom resource.
 const MIDDLEWARE_PROVIDER: &str = "@kubernetescrd";
 

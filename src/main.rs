@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => commands::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Render(args) => commands::render(&args),
+        Command::Admission(args) => commands::admission(&args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => commands::status(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => commands::doctor(&args),
     };

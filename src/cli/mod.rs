@@ -1,12 +1,14 @@
 //! The command line, and nothing else. Its doc comments are the text of `--help`.
 #![allow(clippy::doc_markdown, reason = "backticks would show in --help")]
 
+mod admission;
 mod doctor;
 mod plan;
 mod run;
 mod status;
 mod trust;
 
+pub use admission::AdmissionArgs;
 pub use doctor::{DoctorArgs, Output};
 pub use plan::{PlanArgs, PrefixArgs, TraefikArgs};
 pub use run::RunArgs;
@@ -36,6 +38,12 @@ pub enum Command {
     /// protected passes through too, is explained on standard error, and makes the exit code 1. IngressClass and
     /// outpost Service documents in the input are taken into account.
     Render(RenderArgs),
+    /// Print admission policies by which the API server itself closes an app from the moment it asks for protection until the
+    /// controller has protected it, as YAML to apply or commit.
+    ///
+    /// Without them an app is open between its creation and the controller's first write: for milliseconds, or for as long as the
+    /// controller does not run. Needs Kubernetes 1.36 or later. Classes are those given by --class, or those of the cluster.
+    Admission(AdmissionArgs),
     /// Show what became of the apps in a cluster, as the controller wrote it on their Ingresses.
     ///
     /// What needs somebody comes first. Needs the right to list Ingresses in the namespace, and no other. The exit code is 0

@@ -1,11 +1,13 @@
 //! The subcommands.
 
+mod admission;
 pub mod cluster;
 mod doctor;
 mod render;
 mod run;
 mod status;
 
+pub use admission::{admission, manifests as admission_manifests};
 pub use doctor::{Check, Level, NEEDED_OWN_RIGHTS, NEEDED_RIGHTS, doctor};
 pub use render::{Problem, Rendered, render, render_text};
 pub use run::run;
@@ -47,6 +49,12 @@ pub enum CommandError {
 
     #[error("--listen {address}: {error}; choose a free address of this machine")]
     Listen { address: SocketAddr, error: std::io::Error },
+
+    #[error(
+        "there is no IngressClass of an ingress controller that is supported, so there is nothing to close: name classes with \
+         --class NAME=DIALECT"
+    )]
+    NoClasses,
 
     #[error("cannot start: {0}")]
     Start(std::io::Error),

@@ -2,7 +2,8 @@
 
 use super::{Host, Identity, Names, ObjectKey, is_dns_label, is_dns_subdomain, is_ours};
 use crate::contract::{
-    Keys, LEGACY_CLASS, MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES, outpost_ingress_name, own_middleware_in,
+    AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, Keys, LEGACY_CLASS, MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES,
+    outpost_ingress_name, own_middleware_in,
 };
 use k8s_openapi::api::networking::v1::{Ingress, IngressRule, IngressServiceBackend};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
@@ -144,6 +145,8 @@ pub struct AppFacts {
     /// Keys of annotations that this controller edited in place, because they hold what others wrote too, and that nobody
     /// has written since.
     pub edited: Box<[Arc<str>]>,
+    /// Keys of annotations by which admission closed the app until it is protected. What else they hold is in `annotations`.
+    pub closed: Box<[Arc<str>]>,
     /// Hosts of rules that are no DNS names. Only files have such; the API server does not.
     pub invalid_hosts: Vec<String>,
     /// Whether some rule has no host, and so holds for all hosts.
@@ -345,7 +348,8 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys, middlewares: &[Arc<str>
         keys.extend(managed_annotations(entry));
     }
     let opt_in = annotation(&ingress.metadata, &keys.opt_in);
-    if owned.is_empty() && opt_in.is_none() && middlewares.is_empty() {
+    let closed = closed(&ingress.metadata);
+    if owned.is_empty() && opt_in.is_none() && middlewares.is_empty() && closed.is_empty() {
         return Role::Bystander;
     }
     let spec = ingress.spec.as_ref();
@@ -360,7 +364,8 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys, middlewares: &[Arc<str>
             Some("true") => OptIn::On,
             Some(other) => OptIn::Invalid(other.to_owned()),
         },
-        annotations: annotations(&ingress.metadata, is_relevant),
+        annotations: without_closures(annotations(&ingress.metadata, is_relevant), &closed),
+        closed,
         invalid_hosts: named_hosts().filter(|host| Host::parse(host).is_none()).map(str::to_owned).collect(),
         has_hostless_rule: rules(ingress).any(|rule| rule.host.as_deref().is_none_or(str::is_empty)),
         has_default_backend: spec.is_some_and(|spec| spec.default_backend.is_some()),
@@ -434,6 +439,32 @@ fn annotations(metadata: &ObjectMeta, keep: impl Fn(&str) -> bool) -> Annotation
     let kept: Vec<_> = metadata.annotations.iter().flatten().filter(|(key, _)| keep(key)).collect();
     // From a vector, whose length is known: the map then has no room to spare.
     kept.into_iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
+}
+
+/// Keys of the annotations by which admission closed the Ingress.
+fn closed(metadata: &ObjectMeta) -> Box<[Arc<str>]> {
+    let of = |key: &str| annotation(metadata, key).unwrap_or_default();
+    let by_url = (of(AUTH_URL) == CLOSED_URL).then_some(AUTH_URL);
+    let is_closure = |entry: &str| entry.trim() == CLOSED_MIDDLEWARE;
+    let by_middleware = of(ROUTER_MIDDLEWARES).split(',').any(is_closure).then_some(ROUTER_MIDDLEWARES);
+    by_url.into_iter().chain(by_middleware).map(Into::into).collect()
+}
+
+/// `annotations` as if admission had not closed the Ingress.
+fn without_closures(annotations: Annotations, closed: &[Arc<str>]) -> Annotations {
+    if closed.is_empty() {
+        return annotations;
+    }
+    let open = annotations.into_tuple_vec().into_iter().filter_map(|(key, value)| {
+        if !contains(closed, &key) {
+            return Some((key, value));
+        }
+        let entries =
+            value.split(',').map(str::trim).filter(|entry| ![CLOSED_URL, CLOSED_MIDDLEWARE].contains(entry));
+        let rest = entries.collect::<Vec<_>>().join(",");
+        (!rest.is_empty()).then(|| (key, rest.into()))
+    });
+    open.collect()
 }
 
 fn contains(texts: &[Arc<str>], wanted: &str) -> bool {

@@ -219,8 +219,10 @@ fn protect(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> AppPlan 
     let mut annotations = protection.annotations.clone();
     set_status(&mut annotations, keys, &status);
 
+    let opened = open(app).filter(|(key, _)| !annotations.contains_key(key));
+    let edits = opened.chain(protection.edits.clone()).collect();
     let mut stages = vec![companions(view, protection, keys)];
-    stages.extend(annotate(ingress, app, annotations, &protection.copied, protection.edits.clone(), keys));
+    stages.extend(annotate(ingress, app, annotations, &protection.copied, edits, keys));
     stages.push(delete_route_of_others(view, protection));
     AppPlan { stages, status: Some(status), warnings: protection.warnings.clone() }
 }
@@ -258,7 +260,7 @@ fn unprotect(view: &AppView<'_>) -> AppPlan {
 /// The request after which nothing of ours is on the app's Ingress: what we applied goes with our claim to it, and of a list
 /// that we edited only our entry.
 fn take_out_annotations(ingress: &IngressFacts, app: &AppFacts) -> Vec<Change> {
-    let edits = traefik::without_ours(ingress, app);
+    let edits: BTreeMap<_, _> = open(app).chain(traefik::without_ours(ingress, app)).collect();
     if !edits.is_empty() {
         // What others applied as well stays with them; our claim to it goes with the next look.
         let applied = app.owned_alone().map(|key| (key.to_owned(), None));
@@ -274,6 +276,11 @@ fn take_out_annotations(ingress: &IngressFacts, app: &AppFacts) -> Vec<Change> {
         force: false,
         annotations: BTreeMap::new(),
     })]
+}
+
+/// The annotations by which admission closed the app, as they were without that; `None` for those that were not there.
+fn open(app: &AppFacts) -> impl Iterator<Item = (String, Option<String>)> {
+    app.closed.iter().map(|key| (key.to_string(), app.annotation(key).map(str::to_owned)))
 }
 
 /// The request that gives `annotations` these values, if there are any.

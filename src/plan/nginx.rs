@@ -8,13 +8,13 @@ use super::refusal::Refusal;
 use super::request::Request;
 use super::warning::Warning;
 use crate::config::{AuthRoute, Scheme, Settings};
+pub(super) use crate::contract::AUTH_URL;
 use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH};
 use crate::facts::{AppFacts, IngressFacts};
 use std::collections::BTreeMap;
 
 /// What the keys of all its annotations begin with.
 pub(super) const PREFIX: &str = "nginx.ingress.kubernetes.io/";
-pub(super) const AUTH_URL: &str = "nginx.ingress.kubernetes.io/auth-url";
 pub(super) const AUTH_RESPONSE_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-response-headers";
 pub(super) const CLIENT_CERTIFICATES: &str = "nginx.ingress.kubernetes.io/auth-tls-secret";
 const AUTH_SIGNIN: &str = "nginx.ingress.kubernetes.io/auth-signin";

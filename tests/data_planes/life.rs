@@ -1,13 +1,13 @@
 //! What happens to visitors while things change or break.
 
-use crate::app::{App, is_login, leads_back_to};
+use crate::app::{App, leads_back_to};
 use crate::lane::Lane;
 use crate::site::{Guarded, Site};
+use crate::traffic::{Outcome, Traffic};
 use crate::{Trials, add};
 use anyhow::{Result, ensure};
 use ingress_sso::contract::OUTPOST_PATH;
 use ingress_sso::middleware::Middleware;
-use ingress_sso_testbed::browser::Browser;
 use ingress_sso_testbed::outpost::{Provider, User};
 use ingress_sso_testbed::scene::{OPT_IN, PATIENCE};
 use ingress_sso_testbed::wait::eventually;
@@ -18,8 +18,6 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 pub(crate) fn add(trials: &mut Trials, lane: Lane) {
     add!(
@@ -172,49 +170,4 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     site.scene.until_names::<K>(&[]).await
-}
-
-/// A stranger who asks for an app again and again.
-struct Traffic {
-    end: oneshot::Sender<()>,
-    stranger: JoinHandle<Vec<Outcome>>,
-}
-
-/// What the stranger got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// He is sent to log in.
-    Login,
-    /// The app itself.
-    App,
-    /// Another status; 0 is no answer at all.
-    Other(u16),
-}
-
-impl Traffic {
-    fn start(site: &Site, app: &App) -> Self {
-        let (end, mut ended) = oneshot::channel();
-        let (address, url) = (site.lane.address(), app.url("/"));
-        let stranger = tokio::spawn(async move {
-            let mut seen = Vec::new();
-            while ended.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
-                seen.push(match Browser::new(address.into()).get(&url).await {
-                    Ok(response) if is_login(&response) => Outcome::Login,
-                    Ok(response) if response.status == 200 => Outcome::App,
-                    Ok(response) => Outcome::Other(response.status),
-                    Err(_) => Outcome::Other(0),
-                });
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            seen
-        });
-        Self { end, stranger }
-    }
-
-    async fn stop(self) -> Result<Vec<Outcome>> {
-        _ = self.end.send(());
-        let seen = self.stranger.await?;
-        ensure!(seen.len() > 4, "only {} requests", seen.len());
-        Ok(seen)
-    }
 }

@@ -4,6 +4,7 @@
 //! All of it is real but the app and authentik: the API server, the controller, ingress-nginx with nginx, Traefik. Each
 //! test runs once for each [`lane::Lane`], in a namespace of its own with an app, an outpost and a controller of its own.
 
+mod admission;
 mod app;
 mod attacks;
 mod knock;
@@ -16,6 +17,7 @@ mod several;
 mod site;
 mod stage;
 mod traefik;
+mod traffic;
 
 use ingress_sso_testbed::network::{self, Network};
 use ingress_sso_testbed::prepare;
@@ -70,6 +72,7 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
         several::add(&mut trials, lane);
         life::add(&mut trials, lane);
         attacks::add(&mut trials, lane);
+        admission::add(&mut trials, lane);
         knock::add(&mut trials, lane);
     }
     probe::add(&mut trials);
