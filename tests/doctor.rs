@@ -24,7 +24,7 @@ use std::process::Command;
 use tokio::task::spawn_blocking;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");
-const README: &str = include_str!("../README.md");
+const PAGE: &str = include_str!("../docs/doctor.md");
 const MANIFESTS: &str = include_str!("../deploy/install.yaml");
 
 /// Namespace, `ServiceAccount`, `ClusterRole` and Deployment of the manifests all bear it.
@@ -529,7 +529,7 @@ const BAD: &str = r#"✗ controller: Deployment ingress-sso/ingress-sso runs ghc
     run the controller with --traefik-allows-external-name
 ✓ outpost proxy-outpost: Service authentik-prd/ak-outpost-proxy-outpost, discovered, the default; it answers (asked through the API server)
 ! outpost proxy-outpost: it answers 200 for paths such as /outpost.goauthentik.io/../x and /outpost.goauthentik.iox: behind ingress-nginx, an app that cleans paths by itself can be reached so without a login. Apps behind ingress-nginx: shop/no-provider
-    Have the admin set the two lines of server-snippet that the README has under "Dot segments" in the ConfigMap of ingress-nginx, and say so with --nginx-rejects-dot-segments
+    Have the admin set the two lines of server-snippet that docs/data-planes.md has under "Dot segments" in the ConfigMap of ingress-nginx, and say so with --nginx-rejects-dot-segments
 ✗ outpost odd: it is not known, and apps name it: shop/odd-outpost
     correct the name there, or give the outpost with --outpost odd=URL
 ✓ Ingress shop/on-traefik: protected by the outpost proxy-outpost, which serves other.example.com
@@ -612,12 +612,10 @@ fn the_needed_rights_are_those_of_the_manifests() -> Result<()> {
     Ok(())
 }
 
-/// What the README shows is what people see.
+/// What docs/doctor.md shows is what people see.
 #[test]
-fn the_sample_in_the_readme_is_real() {
-    let section = README.split("## When something is wrong").nth(1).expect("a section");
-    let sample =
-        section.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a sample");
+fn the_sample_in_the_page_is_real() {
+    let sample = PAGE.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a sample");
     assert!(sample.lines().count() > 5);
     for line in sample.lines() {
         assert!(BAD.lines().any(|real| real == line), "nobody sees {line:?}");

@@ -78,7 +78,7 @@ enum Check {
 struct Plane {
     check: Check,
     outpost: SocketAddr,
-    /// Rejects paths that outposts take for their own, as the lines in the README do.
+    /// Rejects paths that outposts take for their own, as the lines in docs/data-planes.md do.
     rejects_odd_paths: bool,
     /// What of the visitor's own headers reaches the outpost.
     believes: &'static [&'static str],

@@ -1,9 +1,9 @@
-//! The README says what the program does, all of it, and the documents beside it name no flag that there is not.
+//! The pages say what the flags do, all of them, and name no flag that there is not.
 
 use clap::{CommandFactory, Parser};
 use ingress_sso::cli::Cli;
 
-const README: &str = include_str!("../README.md");
+const CONFIGURATION: &str = include_str!("../docs/configuration.md");
 const STATUS: &str = include_str!("../docs/status.md");
 const SCALING: &str = include_str!("../docs/scaling.md");
 
@@ -11,7 +11,10 @@ const SCALING: &str = include_str!("../docs/scaling.md");
 fn every_flag_of_run_is_listed_with_its_variable_and_no_other() {
     let command = Cli::command();
     let run = command.find_subcommand("run").expect("run is a subcommand");
-    let mut listed: Vec<&str> = README.lines().filter(|line| line.starts_with("| `--")).collect();
+    let (_, tables) = CONFIGURATION.split_once("## `ingress-sso run`").expect("a table");
+    let table = tables.split("\n## ").next().unwrap_or_default();
+    let is_row = |line: &&str| line.starts_with("| `-");
+    let mut listed: Vec<&str> = table.lines().filter(is_row).collect();
     for argument in run.get_arguments().filter(|argument| argument.get_id() != "help") {
         let flag = format!("--{}", argument.get_long().expect("a long name"));
         let variable = argument.get_env().and_then(|name| name.to_str()).expect("a variable");
@@ -19,9 +22,11 @@ fn every_flag_of_run_is_listed_with_its_variable_and_no_other() {
             row.contains(&format!("`{variable}`"))
                 && (row.contains(&format!("`{flag}`")) || row.contains(&format!("`{flag} ")))
         });
-        listed.remove(row.unwrap_or_else(|| panic!("README.md does not list {flag} with {variable}")));
+        listed.remove(
+            row.unwrap_or_else(|| panic!("docs/configuration.md does not list {flag} with {variable}")),
+        );
     }
-    assert!(listed.is_empty(), "README.md lists flags that there are not: {listed:?}");
+    assert!(listed.is_empty(), "docs/configuration.md lists flags that there are not: {listed:?}");
 }
 
 #[test]

@@ -45,8 +45,8 @@ pub struct PlanArgs {
     #[arg(long, env = "INGRESS_SSO_AUTH_ROUTE", default_value = "host", value_name = "host|direct")]
     auth_route: String,
 
-    /// ingress-nginx answers 400 to paths with dot segments and to those that only begin like the outpost's (see the
-    /// README), so rewrite-target is safe to protect.
+    /// ingress-nginx answers 400 to paths with dot segments and to those that only begin like the outpost's, by the two lines
+    /// in docs/data-planes.md, so rewrite-target is safe to protect.
     #[arg(long, env = "INGRESS_SSO_NGINX_REJECTS_DOT_SEGMENTS")]
     nginx_rejects_dot_segments: bool,
 
@@ -67,7 +67,7 @@ pub struct TraefikArgs {
     traefik_allows_external_name: bool,
 
     /// Something in front of Traefik ends TLS and overwrites all X-Forwarded-* headers, so the outpost may believe them.
-    /// Where clients can send them past it, they choose as which app they are let in: see the docs.
+    /// Where clients can send them past it, they choose as which app they are let in: see docs/data-planes.md.
     #[arg(long, env = "INGRESS_SSO_TRAEFIK_TRUSTS_FORWARD_HEADERS")]
     traefik_trusts_forward_headers: bool,
 

@@ -106,7 +106,7 @@ const FORWARDED: &str = "Have the ingress controller not believe what visitors s
      forwardedHeaders.insecure off, keep visitors out of trustedIPs, and set trustForwardHeader: false in the Middleware. \
      Where something in front has to be believed, it has to overwrite this header";
 
-const DOT_SEGMENTS: &str = "Have the admin set the two lines of server-snippet that the README has under \"Dot segments\" \
+const DOT_SEGMENTS: &str = "Have the admin set the two lines of server-snippet that docs/data-planes.md has under \"Dot segments\" \
      in the ConfigMap of ingress-nginx";
 
 const OTHER_SERVER: &str =

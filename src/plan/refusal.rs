@@ -113,7 +113,7 @@ pub enum Refusal {
     #[error(
         "annotation {key} is {found:?}: with a rewrite the app receives cleaned paths, so a request for \
          {OUTPOST_PATH}/../x can reach it without login. Serve the app without a rewrite, or have the admin make \
-         ingress-nginx reject dot segments, as the README says, and say so with --nginx-rejects-dot-segments"
+         ingress-nginx reject dot segments, as docs/data-planes.md says, and say so with --nginx-rejects-dot-segments"
     )]
     Rewrite { key: String, found: String },
 

@@ -199,8 +199,8 @@ pub enum Hole {
     /// It takes paths for its own by how they begin, before they are cleaned.
     #[error(
         "it answers 200 for paths such as {OUTPOST_PATH}/../x and {OUTPOST_PATH}x: behind ingress-nginx, an app that cleans paths by \
-         itself can be reached so without a login. Have the admin set the two lines of server-snippet that the README has under \
-         \"Dot segments\" in the ConfigMap of ingress-nginx, and say so with --nginx-rejects-dot-segments"
+         itself can be reached so without a login. Have the admin set the two lines of server-snippet that docs/data-planes.md has \
+         under \"Dot segments\" in the ConfigMap of ingress-nginx, and say so with --nginx-rejects-dot-segments"
     )]
     RawPaths,
     /// GHSA-5wcc-hf24-rf5h.

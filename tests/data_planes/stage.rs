@@ -11,8 +11,8 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::OnceCell;
 
-/// What the README tells admins to put into the `ConfigMap` of ingress-nginx.
-const README: &str = include_str!("../../README.md");
+/// What this page tells admins to put into the `ConfigMap` of ingress-nginx.
+const PAGE: &str = include_str!("../../docs/data-planes.md");
 
 static STAGE: OnceCell<Stage> = OnceCell::const_new();
 
@@ -57,7 +57,8 @@ impl Stage {
 
 /// The lines by which an admin makes ingress-nginx reject paths that outposts take for their own, word for word.
 fn server_snippet() -> Result<String> {
-    let (_, block) = README.split_once("server-snippet: |\n").context("no server-snippet in the README")?;
+    let (_, block) =
+        PAGE.split_once("server-snippet: |\n").context("no server-snippet in docs/data-planes.md")?;
     let (lines, _) = block.split_once("```").context("it does not end")?;
     ensure!(lines.matches("return 400").count() == 2, "{lines}");
     Ok(lines.to_owned())
