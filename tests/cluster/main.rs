@@ -4,6 +4,7 @@ mod claims;
 mod foreign;
 mod lifecycle;
 mod metrics;
+mod migrating;
 mod outposts;
 mod refusals;
 mod rendered;
