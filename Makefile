@@ -44,6 +44,10 @@ microbench: ## Measure single steps, and the memory of single Ingresses, without
 docs: ## Write the tables of flags in docs/configuration.md anew from the command line
 	UPDATE_DOCS=1 cargo test --quiet --test docs tables_of_flags
 
+.PHONY: image-check
+image-check: ## Carry out the build stage of the Dockerfile without a container engine (about 8 minutes)
+	cargo test --test image -- --ignored --nocapture
+
 .PHONY: run
 run: ## Run the controller against the current kubeconfig; ARGS="--outpost NAME=URL ..."
 	cargo run --release -- run --listen 127.0.0.1:8080 $(ARGS)
