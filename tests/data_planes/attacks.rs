@@ -22,6 +22,7 @@ pub(crate) fn add(trials: &mut Trials, lane: Lane) {
         trials,
         lane,
         identity_headers_cannot_be_forged,
+        identity_headers_cannot_be_forged_on_an_open_path,
         forged_headers_open_nothing_to_a_stranger,
         forged_headers_do_not_change_where_the_login_leads,
         forged_headers_open_nothing_to_a_user_of_another_app,
@@ -79,6 +80,24 @@ async fn identity_headers_cannot_be_forged(lane: Lane) -> Result<()> {
             headers.iter().filter(|(name, value)| is_identity(name) && value.contains("forged")).collect();
         ensure!(passed.is_empty(), "forged as {forged:?}, the app got {passed:?}");
         ensure!(echoed.request.headers("x-authentik-username") == ["mallory"], "{headers:?}");
+    }
+    Ok(())
+}
+
+/// Where the outpost lets everybody in, it says nothing of who that is, and nobody else may say it either.
+async fn identity_headers_cannot_be_forged_on_an_open_path(lane: Lane) -> Result<()> {
+    let open = |provider: Provider| with_public_path(provider.clone()).unwrap_or(provider);
+    let Guarded { site, app, outpost: _outpost, controller: _controller } =
+        Guarded::with(lane, Flavour::Rust, open, |ingress| ingress).await?;
+    let url = app.url("/public");
+    for name in IDENTITY_HEADERS {
+        let request = Request::to("GET", &Url::parse(&url)?);
+        let forged = spellings(lane, name);
+        let request = forged.iter().fold(request, |request, name| request.header(name, "forged"));
+        let echoed: Echoed = site.stranger().send(&url, request).await?.json()?;
+        let headers = &echoed.request.headers;
+        let passed: Vec<_> = headers.iter().filter(|(_, value)| value.contains("forged")).collect();
+        ensure!(passed.is_empty(), "forged as {forged:?}, the app got {passed:?}");
     }
     Ok(())
 }
