@@ -7,6 +7,8 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ingress-sso/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
 
+HELM_TEMPLATE := target/debug/helm template ingress-sso deploy/chart --namespace ingress-sso
+
 ARGS ?=
 CASES ?= 10000
 DATA_PLANE ?=
@@ -72,6 +74,13 @@ $(CARGO_DENY):
 testbed: ## Build and install once what tests run: Kubernetes, ingress-nginx, Traefik, Helm (about 14 minutes)
 	@cargo build --package ingress-sso-testbed --bin testbed-build
 	@target/debug/testbed-build >/dev/null
+
+.PHONY: manifests
+manifests: ## Generate install.yaml, prometheus-rules.yaml and grafana-dashboard.json in deploy/ from the Helm chart there
+	@cargo build --quiet --package ingress-sso-testbed --bin helm
+	{ cat deploy/namespace.yaml; $(HELM_TEMPLATE); } >deploy/install.yaml
+	$(HELM_TEMPLATE) --set prometheusRule.enabled=true --show-only templates/prometheusrule.yaml >deploy/prometheus-rules.yaml
+	cp deploy/chart/files/grafana-dashboard.json deploy/
 
 .PHONY: clean
 clean: ## Remove what cargo built; the testbed stays in the cache
