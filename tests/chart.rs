@@ -289,8 +289,8 @@ async fn has_effect(path: &str, defaults: &Value, sets: &[Value]) -> Result<()> 
     let switched = default.as_bool().map(|value| with(json!({}), path, &json!(!value)));
     let others = sets.iter().chain(&switched);
     for set in others.filter(|set| set.pointer(path).is_some_and(|value| value != default)) {
-        let before = template("demo", NAME, &set.to_string(), &[]).await?;
-        let after = template("demo", NAME, &with(set.clone(), path, default).to_string(), &[]).await;
+        let before = render("demo", NAME, &set.to_string()).await?;
+        let after = render("demo", NAME, &with(set.clone(), path, default).to_string()).await;
         // Where it fails, the values do not go together, which is an effect.
         if after.ok() != Some(before) {
             return Ok(());
@@ -353,6 +353,43 @@ async fn bad_values_are_errors_that_name_them() -> Result<()> {
         let error = format!("{error:#}");
         assert!(error.contains(expected), "{values}\n{error}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_values_in_its_readme_are_good_ones() -> Result<()> {
+    let readme = read("chart/README.md")?;
+    let examples: Vec<&str> =
+        readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() > 3, "{examples:?}");
+    for values in examples {
+        let run = run_args(&container(&render("demo", NAME, values).await?)?)?;
+        run.plan.settings().with_context(|| values.to_owned())?;
+    }
+    Ok(())
+}
+
+/// As tools that make documentation of values read it, and people who call `helm show values`.
+#[test]
+fn each_value_is_explained_above_it() -> Result<()> {
+    let schema: Value = serde_json::from_str(SCHEMA)?;
+    let (mut parents, mut is_explained, mut explained): (Vec<(usize, &str)>, bool, usize) =
+        Default::default();
+    for line in VALUES.lines() {
+        let text = line.trim_start();
+        let indent = line.len() - text.len();
+        if let Some((key, _)) = text.split_once(':').filter(|_| !text.starts_with(['#', '-'])) {
+            parents.retain(|(of_parent, _)| *of_parent < indent);
+            parents.push((indent, key));
+            let path: String = parents.iter().flat_map(|(_, key)| ["/properties/", key]).collect();
+            if schema.pointer(&path).is_some_and(|schema| schema.get("properties").is_none()) {
+                ensure!(is_explained, "no comment `# -- …` above {line:?}");
+                explained += 1;
+            }
+        }
+        is_explained = text.starts_with("# -- ") || is_explained && text.starts_with('#');
+    }
+    ensure!(explained > 60, "only {explained} values were found");
     Ok(())
 }
 
@@ -512,10 +549,31 @@ async fn helm_installs_upgrades_and_uninstalls_it() -> Result<()> {
     Ok(())
 }
 
+/// Those who began with install.yaml go on with Helm, with the same Pods.
+#[tokio::test]
+async fn helm_takes_over_what_kubectl_applied() -> Result<()> {
+    let plane = surroundings().await?;
+    let home = release_namespace("defaults");
+    for object in render("taken", &home, "{}").await? {
+        apply(plane, &object).await?;
+    }
+    let deployments: Api<Deployment> = Api::namespaced(plane.client()?, &home);
+    let applied = deployments.get("taken-ingress-sso").await?;
+    let args = ["install", "taken", CHART, "--namespace", &home, "--take-ownership"];
+    helm(Some(plane.kubeconfig()), &args).await?;
+    let taken = deployments.get("taken-ingress-sso").await?;
+    assert_eq!(taken.labels()["app.kubernetes.io/managed-by"], "Helm");
+    // Its generation goes up with annotations, too.
+    assert_eq!((taken.uid(), taken.spec), (applied.uid(), applied.spec));
+    Ok(())
+}
+
 /// A scrape that finds the Pods twice would count everything twice.
 #[tokio::test]
 async fn pods_are_found_by_a_pod_monitor_or_by_annotations() -> Result<()> {
-    for (values, has_monitor) in [("{}", false), ("podMonitor: { enabled: true }", true)] {
+    for (values, has_monitor) in
+        [("{}", false), ("podMonitor: { enabled: true }\npodAnnotations: { a: b }", true)]
+    {
         let rendered = render("demo", NAME, values).await?;
         let deployment: Deployment = only(&rendered)?;
         let template = deployment.spec.context("no spec")?.template.metadata.unwrap_or_default();
