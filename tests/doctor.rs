@@ -454,7 +454,7 @@ async fn a_bad_cluster() -> Result<()> {
     install(&scene, &["run"], |object| {
         if object["kind"] == "ClusterRole" {
             object["rules"][0]["verbs"] = json!(["get", "list", "watch", "create", "delete"]);
-            object["rules"][2]["verbs"] = json!(["get", "list", "watch", "patch", "delete"]);
+            object["rules"][1]["verbs"] = json!(["get", "list", "watch", "patch", "delete"]);
         }
     })
     .await?;
