@@ -29,6 +29,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/chart");
 
+const README: &str = include_str!("../README.md");
 const VALUES: &str = include_str!("../deploy/chart/values.yaml");
 const SCHEMA: &str = include_str!("../deploy/chart/values.schema.json");
 
@@ -44,7 +45,7 @@ const SETS: [(&str, &str); 5] = [
     ("everything", include_str!("chart/everything.yaml")),
 ];
 
-/// What must not be there before it is applied: other namespaces than that of the release, and what Pods name.
+/// What the objects need and the chart does not make: other namespaces, and the kinds of the Prometheus operator.
 const SURROUNDINGS: &str = include_str!("chart/surroundings.yaml");
 
 /// How many programs run at once.
@@ -68,6 +69,24 @@ async fn kustomize_has_all_of_install_yaml() -> Result<()> {
     let nowhere = Path::new("/dev/null");
     let by_kustomize = objects(&kubectl(nowhere, &["kustomize", DEPLOY]).await?)?;
     assert_eq!(keyed(by_kustomize), keyed(objects(&read("install.yaml")?)?));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_kustomization_in_the_readme_patches_it() -> Result<()> {
+    let base = "https://github.com/djieno/ingress-sso//deploy?ref=v";
+    let mut examples = README.split("```yaml\n").filter_map(|rest| rest.split("```").next());
+    let example = examples.find(|block| block.contains(base)).context("no kustomization")?;
+    let dir = tempfile::tempdir()?;
+    // It takes no absolute path.
+    let up = "../".repeat(dir.path().components().count());
+    let here = example.replace(&format!("{base}{}", env!("CARGO_PKG_VERSION")), &format!("{up}{DEPLOY}"));
+    assert!(!here.contains(base), "of another version: {example}");
+    fs::write(dir.path().join("kustomization.yaml"), here)?;
+    let patched = kubectl(Path::new("/dev/null"), &["kustomize", &dir.path().to_string_lossy()]).await?;
+    let run = run_args(&container(&objects(&patched)?)?)?;
+    let expected = RunArgs::of_container(&["--default-outpost=proxy-outpost".to_owned()], &[])?;
+    assert_eq!(format!("{run:?}"), format!("{expected:?}"));
     Ok(())
 }
 
