@@ -276,6 +276,14 @@ impl Scope {
         Ok(if names.is_empty() { Self::Cluster } else { Self::Namespaces(names.iter().cloned().collect()) })
     }
 
+    /// Whether `namespace` is one of them.
+    pub fn contains(&self, namespace: &str) -> bool {
+        match self {
+            Self::Cluster => true,
+            Self::Namespaces(names) => names.contains(namespace),
+        }
+    }
+
     /// The namespaces, in order; none for the whole cluster.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let names = match self {

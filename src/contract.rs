@@ -119,6 +119,11 @@ impl Keys {
         }
     }
 
+    /// The prefix itself.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Whether `key` lies under the configured prefix.
     pub fn is_own(&self, key: &str) -> bool {
         key.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with('/'))

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Command::Admission(args) => commands::admission(&args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => commands::status(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => commands::doctor(&args),
+        Command::Cleanup(args) => commands::cleanup(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("ingress-sso: {error}");

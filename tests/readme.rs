@@ -5,6 +5,7 @@ use ingress_sso::cli::Cli;
 
 const CONFIGURATION: &str = include_str!("../docs/configuration.md");
 const STATUS: &str = include_str!("../docs/status.md");
+const UNINSTALL: &str = include_str!("../docs/uninstall.md");
 const SCALING: &str = include_str!("../docs/scaling.md");
 
 #[test]
@@ -37,6 +38,20 @@ fn every_flag_of_status_is_explained() {
         let long = argument.get_long().expect("a long name");
         let short = argument.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
         assert!(STATUS.contains(&format!("| {short}`--{long}")), "docs/status.md does not explain --{long}");
+    }
+}
+
+#[test]
+fn every_flag_of_cleanup_is_explained_but_those_of_run() {
+    let command = Cli::command();
+    let [run, cleanup] = ["run", "cleanup"].map(|name| command.find_subcommand(name).expect("a subcommand"));
+    let of_run: Vec<_> = run.get_arguments().filter_map(|argument| argument.get_long()).collect();
+    for long in cleanup.get_arguments().filter_map(|argument| argument.get_long()) {
+        let is_explained =
+            UNINSTALL.contains(&format!("`--{long}`")) || UNINSTALL.contains(&format!("`--{long} "));
+        let is_own =
+            !of_run.contains(&long) || ["namespace", "lease-name", "lease-namespace"].contains(&long);
+        assert!(is_explained || !is_own || long == "help", "docs/uninstall.md does not explain --{long}");
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::doc_markdown, reason = "backticks would show in --help")]
 
 mod admission;
+mod cleanup;
 mod doctor;
 mod plan;
 mod run;
@@ -9,6 +10,7 @@ mod status;
 mod trust;
 
 pub use admission::AdmissionArgs;
+pub use cleanup::CleanupArgs;
 pub use doctor::{DoctorArgs, Output};
 pub use plan::{PlanArgs, PrefixArgs, TraefikArgs};
 pub use run::RunArgs;
@@ -57,6 +59,13 @@ pub enum Command {
     /// where their names do not resolve. Without settings, those of the controller's Deployment are taken. The exit code is 0
     /// where all is good, 1 where there are catches only, and 2 where something is wrong or there is no cluster to look at.
     Doctor(DoctorArgs),
+    /// Take back everything that the controller made, when it is to be uninstalled: auth annotations first, then routes, then
+    /// what apps share. With --keep-protection, leave it in place as nobody's instead.
+    ///
+    /// The controller must not run meanwhile: stop it first. Annotations that users wrote stay, also those that ask for
+    /// protection. It can be run again at any time. The exit code is 0 where nothing of the controller's is left, 1 where
+    /// something could not be done or has to stay, and 2 where nothing was done at all.
+    Cleanup(CleanupArgs),
 }
 
 /// Arguments of `render`.

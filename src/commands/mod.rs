@@ -1,6 +1,7 @@
 //! The subcommands.
 
 mod admission;
+mod cleanup;
 pub mod cluster;
 mod doctor;
 mod render;
@@ -8,12 +9,14 @@ mod run;
 mod status;
 
 pub use admission::{admission, manifests as admission_manifests};
+pub use cleanup::cleanup;
 pub use doctor::{Check, Level, NEEDED_OWN_RIGHTS, NEEDED_RIGHTS, doctor};
 pub use render::{Problem, Rendered, render, render_text};
 pub use run::run;
 pub use status::status;
 
 use crate::config::InvalidSetting;
+use crate::controller::withdraw::WithdrawError;
 use crate::probe::TrustError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,6 +49,15 @@ pub enum CommandError {
 
     #[error("the API server does not answer: {0}. Check that kubectl version reaches it from here")]
     Unreachable(String),
+
+    #[error("{error}; {stop}")]
+    StillRunning { error: String, stop: String },
+
+    #[error("you may not {rights}\n{remedy}")]
+    MissingRights { rights: String, remedy: String },
+
+    #[error("{0}")]
+    Cleanup(WithdrawError),
 
     #[error("--listen {address}: {error}; choose a free address of this machine")]
     Listen { address: SocketAddr, error: std::io::Error },

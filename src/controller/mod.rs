@@ -8,6 +8,7 @@ mod queue;
 mod reconcile;
 mod report;
 mod watch;
+pub mod withdraw;
 mod write;
 
 use crate::config::{Scope, Settings};

@@ -1,8 +1,7 @@
 //! How the index takes in objects of the API, whoever delivers them: a watch, or the answer to a write.
 
 use crate::facts::{
-    ConfigMapFacts, DiscoveredOutpost, IngressClassFacts, IngressFacts, MiddlewareFacts, ObjectKey,
-    ServiceFacts,
+    ConfigMapFacts, DiscoveredOutpost, IngressClassFacts, MiddlewareFacts, ObjectKey, ServiceFacts,
 };
 use crate::index::{Index, Key, Source};
 use crate::middleware::Middleware;
@@ -22,8 +21,7 @@ pub(super) trait Observed {
 
 impl Observed for WatchedIngress {
     fn observe(&self, index: &mut Index) -> Vec<Key> {
-        let settings = Arc::clone(index.settings());
-        match IngressFacts::extract(&self.0, &settings.keys) {
+        match index.read(&self.0) {
             Ok(facts) => index.observe_ingress(facts),
             Err(error) => {
                 warn!(name = self.name_any(), %error, "the API sent an Ingress that is none");

@@ -8,19 +8,19 @@ use crate::facts::{Identity, IngressFacts, ObjectKey, OptIn};
 use crate::index::{Key, Source};
 use crate::lease::Claim;
 use crate::middleware::Middleware;
-use crate::plan::changes::{Annotate, Change, Companion, Kind, Repair};
+use crate::plan::changes::{Annotate, Change, Companion, HandOver, Kind, Repair};
 use crate::plan::companions::outpost_ingress_key;
 use crate::telemetry::metrics::{Answer, Metrics, Verb};
 use crate::watched::WatchedIngress;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{NamespaceResourceScope, Status};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::fmt::Debug;
-use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -82,6 +82,8 @@ pub(super) struct Writer {
     in_flight: InFlight,
     claim: Claim,
     metrics: Metrics,
+    /// Whether the API server is asked what it would do, and does nothing.
+    is_rehearsal: bool,
 }
 
 impl Writer {
@@ -92,7 +94,14 @@ impl Writer {
         claim: Claim,
         metrics: Metrics,
     ) -> Self {
-        Self { client, index, touched, in_flight: InFlight::default(), claim, metrics }
+        let in_flight = InFlight::default();
+        Self { client, index, touched, in_flight, claim, metrics, is_rehearsal: false }
+    }
+
+    /// The same, by dry runs: the API server checks each request, answers with what would be, and keeps nothing of it. The
+    /// index is then ahead of the cluster, so nothing else may feed it.
+    pub(super) fn rehearsing(self) -> Self {
+        Self { is_rehearsal: true, ..self }
     }
 
     /// Carries out one change.
@@ -109,6 +118,12 @@ impl Writer {
                 });
                 self.merge::<WatchedIngress>(Kind::Ingress, &edit.app, &json!({ "metadata": metadata })).await
             }
+            Change::HandOver(hand_over) => match hand_over.kind {
+                Kind::Ingress => self.hand_over::<WatchedIngress>(hand_over).await,
+                Kind::Service => self.hand_over::<Service>(hand_over).await,
+                Kind::ConfigMap => self.hand_over::<ConfigMap>(hand_over).await,
+                Kind::Middleware => self.hand_over::<Middleware>(hand_over).await,
+            },
             Change::Delete { kind: Kind::Ingress, key, identity } => {
                 self.confirm_route_is_unused(key).await?;
                 self.delete::<WatchedIngress>(Kind::Ingress, key, identity).await
@@ -158,7 +173,7 @@ impl Writer {
     }
 
     async fn post<K: Watched>(&self, kind: Kind, key: &ObjectKey, object: &K) -> Result<(), WriteError> {
-        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), dry_run: self.is_rehearsal };
         let what = format!("cannot create {kind} {key}");
         let api = self.api::<K>(key);
         match self.write(kind, Verb::Create, &what, api.create(&params, object)).await {
@@ -189,13 +204,45 @@ impl Writer {
     }
 
     async fn merge<K: Watched>(&self, kind: Kind, key: &ObjectKey, patch: &Value) -> Result<(), WriteError> {
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            dry_run: self.is_rehearsal,
+            ..PatchParams::default()
+        };
         let what = format!("cannot repair {kind} {key}");
         let api = self.api::<K>(key);
         let patch = Patch::Merge(patch);
         let patched = self.write(kind, Verb::Patch, &what, api.patch(&key.name, &params, &patch)).await?;
         self.learn(&patched);
         Ok(())
+    }
+
+    /// Takes this controller out of the object's labels, of its annotations that say how it is, and of the list of who owns
+    /// which field. Nothing else of the object is sent.
+    async fn hand_over<K: Watched>(&self, hand_over: &HandOver) -> Result<(), WriteError> {
+        let HandOver { kind, key, identity, labels, annotations } = hand_over;
+        let what = format!("cannot read {kind} {key}");
+        let api = self.api::<K>(key);
+        let Some(found) = self.call(&what, api.get_metadata_opt(&key.name)).await? else {
+            self.tell(self.index.with(|index| index.forget(source(*kind), key, Some(identity))));
+            return Ok(());
+        };
+        let owners = found.metadata.managed_fields.unwrap_or_default();
+        let mut others: Vec<_> =
+            owners.into_iter().filter(|owner| owner.manager.as_deref() != Some(MANAGER)).collect();
+        if others.is_empty() {
+            // An empty list leaves the owners as they are; one empty entry stands for none.
+            others.push(ManagedFieldsEntry::default());
+        }
+        let gone = |keys: &[String]| keys.iter().map(|key| (key.clone(), Value::Null)).collect::<Map<_, _>>();
+        let patch = json!({ "metadata": {
+            "uid": identity.uid(),
+            "resourceVersion": identity.resource_version(),
+            "labels": gone(labels),
+            "annotations": gone(annotations),
+            "managedFields": others,
+        } });
+        self.merge::<K>(*kind, key, &patch).await
     }
 
     /// Server-side apply, as a rule without force: a value that somebody else set is theirs, and a conflict is an error.
@@ -210,7 +257,8 @@ impl Writer {
         let apply = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata });
         let what = format!("cannot annotate Ingress {}", annotate.app);
         let api = self.api::<WatchedIngress>(&annotate.app);
-        let params = PatchParams { force: annotate.force, ..PatchParams::apply(MANAGER) };
+        let params =
+            PatchParams { force: annotate.force, dry_run: self.is_rehearsal, ..PatchParams::apply(MANAGER) };
         let apply = Patch::Apply(&apply);
         let request = api.patch(&annotate.app.name, &params, &apply);
         let applied = self.write(Kind::Ingress, Verb::Apply, &what, request).await?;
@@ -224,10 +272,10 @@ impl Writer {
         key: &ObjectKey,
         identity: &Identity,
     ) -> Result<(), WriteError> {
-        let params = DeleteParams::default().preconditions(Preconditions {
-            uid: Some(identity.uid()),
-            resource_version: Some(identity.resource_version()),
-        });
+        let preconditions =
+            Preconditions { uid: Some(identity.uid()), resource_version: Some(identity.resource_version()) };
+        let params = DeleteParams { dry_run: self.is_rehearsal, ..DeleteParams::default() };
+        let params = params.preconditions(preconditions);
         let what = format!("cannot delete {kind} {key}");
         let api = self.api::<K>(key);
         match self.write(kind, Verb::Delete, &what, api.delete(&key.name, &params)).await {
@@ -244,7 +292,7 @@ impl Writer {
     /// Before a route goes: reads its app afresh, in case the cache missed that it needs the route (again).
     async fn confirm_route_is_unused(&self, route: &ObjectKey) -> Result<(), WriteError> {
         let app = self.index.with(|index| index.app_of_route(route));
-        let Some(app) = app.filter(|app| outpost_ingress_key(app) == *route) else {
+        let Some(app) = app.filter(|app| outpost_ingress_key(app) == *route && !self.is_rehearsal) else {
             return Ok(());
         };
         let what = format!("cannot read Ingress {app}");
@@ -266,6 +314,9 @@ impl Writer {
 
     /// Before something shared goes: reads the namespace afresh, in case the cache missed a user.
     async fn confirm_shared_is_unused(&self, kind: Kind, key: &ObjectKey) -> Result<(), WriteError> {
+        if self.is_rehearsal {
+            return Ok(());
+        }
         let what = format!("cannot list the Ingresses of namespace {}", key.namespace);
         let list = self.call(&what, self.api::<WatchedIngress>(key).list(&ListParams::default())).await?;
         let user = list.items.iter().filter_map(|ingress| self.facts(ingress)).find(|facts| match kind {
@@ -280,8 +331,7 @@ impl Writer {
     }
 
     fn facts(&self, ingress: &WatchedIngress) -> Option<IngressFacts> {
-        let settings = self.index.with(|index| Arc::clone(index.settings()));
-        IngressFacts::extract(&ingress.0, &settings.keys).ok()
+        self.index.with(|index| index.read(&ingress.0)).ok()
     }
 
     /// A request that writes, counted: only as long as no other replica may.
@@ -318,7 +368,13 @@ impl Writer {
     }
 
     fn learn<K: Watched>(&self, object: &K) {
-        self.tell(self.index.with(|index| object.observe(index)));
+        self.tell(self.index.with(|index| {
+            // What a dry run answers has the version of what is there.
+            let source = source(K::KIND);
+            let key = ObjectKey::of(object.meta());
+            let before = if self.is_rehearsal { index.forget(source, &key, None) } else { Vec::new() };
+            [before, object.observe(index)].concat()
+        }));
     }
 
     /// Has `keys` looked at again.
@@ -339,12 +395,24 @@ trait Watched:
     + DeserializeOwned
     + Serialize
 {
+    const KIND: Kind;
 }
 
-impl Watched for WatchedIngress {}
-impl Watched for Service {}
-impl Watched for ConfigMap {}
-impl Watched for Middleware {}
+impl Watched for WatchedIngress {
+    const KIND: Kind = Kind::Ingress;
+}
+
+impl Watched for Service {
+    const KIND: Kind = Kind::Service;
+}
+
+impl Watched for ConfigMap {
+    const KIND: Kind = Kind::ConfigMap;
+}
+
+impl Watched for Middleware {
+    const KIND: Kind = Kind::Middleware;
+}
 
 /// The key under which a shared companion is planned.
 fn shared_key(kind: Kind, key: &ObjectKey) -> Key {

@@ -269,6 +269,13 @@ impl IngressFacts {
         })
     }
 
+    /// Takes the request for protection back that it makes, if it makes one.
+    pub fn take_back_request(&mut self) {
+        if let Role::App(app) = &mut self.role {
+            app.opt_in = OptIn::Off;
+        }
+    }
+
     /// Has the texts that other Ingresses have, too, in common with them.
     pub fn share(&mut self, names: &mut Names) {
         let mut share = |text: &mut Arc<str>| names.share(text);

@@ -8,18 +8,20 @@ mod shared;
 mod small_set;
 mod view;
 
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::contract::{
     MAX_SUBDOMAIN, app_named_in, is_spelled_like_a_middleware, outpost_ingress_name, outpost_named_in,
 };
 use crate::facts::{
     ConfigMapFacts, DiscoveredOutpost, Facts, Host, Identity, IngressClassFacts, IngressFacts,
-    MiddlewareFacts, Names, ObjectKey, Role, ServiceFacts,
+    MiddlewareFacts, Names, NoIngress, ObjectKey, Role, ServiceFacts,
 };
 use crate::plan::Dialect;
 use crate::plan::changes::Kind;
+use crate::plan::decision::uses_outpost;
 use crate::plan::request::{Known, MiddlewareKind, Request, Unresolved};
 use claims::{Claim, Claims, Place, Scope, Standing};
+use k8s_openapi::api::networking::v1::Ingress;
 use shared::Away;
 use small_set::SmallSet;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -37,6 +39,14 @@ pub enum Key {
     Headers(ObjectKey),
     /// A Middleware that asks an outpost, shared by the apps of a namespace.
     Middleware(ObjectKey),
+}
+
+impl Key {
+    /// Namespace and name of the object; of an app, those of its Ingress.
+    pub fn object(&self) -> &ObjectKey {
+        let (Self::App(key) | Self::Service(key) | Self::Headers(key) | Self::Middleware(key)) = self;
+        key
+    }
 }
 
 impl fmt::Display for Key {
@@ -96,12 +106,31 @@ pub struct Index {
     headers_away: HashMap<ObjectKey, Away>,
     /// Apps whose Ingress changed while their `ConfigMap` of headers was lost.
     missed_headers: HashSet<ObjectKey>,
+    /// Where nobody's request for protection counts any more.
+    withdrawn: Option<config::Scope>,
 }
 
 impl Index {
     /// An empty index.
     pub fn new(settings: Arc<Settings>) -> Self {
         Self { settings, ..Self::default() }
+    }
+
+    /// An empty index that takes every app in `scope` for one that has taken its request for protection back.
+    pub fn withdrawn(settings: Arc<Settings>, scope: config::Scope) -> Self {
+        Self { withdrawn: Some(scope), ..Self::new(settings) }
+    }
+
+    /// The facts of `ingress`, as this index counts them.
+    pub fn read(&self, ingress: &Ingress) -> Result<IngressFacts, NoIngress> {
+        let mut facts = IngressFacts::extract(ingress, &self.settings.keys)?;
+        // Beyond that, nobody is going to protect an app that is not protected now.
+        let is_withdrawn =
+            |scope: &config::Scope| scope.contains(&facts.key.namespace) || !uses_outpost(&facts);
+        if self.withdrawn.as_ref().is_some_and(is_withdrawn) {
+            facts.take_back_request();
+        }
+        Ok(facts)
     }
 
     /// The settings that it was made with.

@@ -6,7 +6,7 @@ use crate::facts::{ConfigMapFacts, Facts, Identity, IngressFacts, MiddlewareFact
 use crate::middleware::Middleware;
 use crate::plan::changes::{Change, Kind, delete_shared, headers_change, middleware_change, service_change};
 use crate::plan::request::{MiddlewareKind, Request};
-use crate::plan::{Dialect, Slot, companions};
+use crate::plan::{Dialect, Slot, companions, hand_over};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,6 +68,23 @@ impl Index {
                 (Some(wanted), slot) => middleware_change(slot, &wanted, keys),
                 (None, slot) => self.deletion(Kind::Middleware, slot, || self.calling(key).next().is_some()),
             },
+        }
+    }
+
+    /// The request after which the shared companion `key` stays and is nobody's, if it is ours.
+    pub fn hand_over_shared(&self, key: &Key) -> Option<Change> {
+        let keys = &self.settings.keys;
+        match key {
+            Key::App(_) => None,
+            Key::Service(key) => {
+                self.service_slot(key).ours().map(|found| hand_over::shared(Kind::Service, found, keys))
+            }
+            Key::Headers(key) => {
+                self.headers_slot(key).ours().map(|found| hand_over::shared(Kind::ConfigMap, found, keys))
+            }
+            Key::Middleware(key) => {
+                self.middleware_slot(key).ours().map(|found| hand_over::shared(Kind::Middleware, found, keys))
+            }
         }
     }
 

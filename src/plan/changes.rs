@@ -42,6 +42,8 @@ pub enum Change {
     Edit(Edit),
     /// Apply this set of annotations to the app's Ingress as ours; what was ours and is not in it goes.
     Annotate(Annotate),
+    /// Leave an object as it is, and make it nobody's.
+    HandOver(HandOver),
 }
 
 /// In a few words.
@@ -56,6 +58,7 @@ impl fmt::Display for Change {
                 write!(f, "edit {} of Ingress {}", keys.join(", "), edit.app)
             }
             Self::Annotate(annotate) => write!(f, "annotate Ingress {}", annotate.app),
+            Self::HandOver(HandOver { kind, key, .. }) => write!(f, "hand over {kind} {key}"),
         }
     }
 }
@@ -84,6 +87,21 @@ pub struct Annotate {
     pub force: bool,
     /// All annotations that are to be ours.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// See [`Change::HandOver`]. Fields that were this controller's are nobody's then, so that the next to apply them has them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HandOver {
+    /// Kind of the object.
+    pub kind: Kind,
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// The life and version that was seen, and no other.
+    pub identity: Identity,
+    /// Labels to take away: those by which this controller knows its own.
+    pub labels: Vec<String>,
+    /// Annotations to take away: those that only this controller keeps true.
+    pub annotations: Vec<String>,
 }
 
 /// A companion as it is sent to the API.
@@ -122,7 +140,7 @@ impl Companion {
 }
 
 /// Kinds of companions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `networking.k8s.io/v1` Ingress.
     Ingress,

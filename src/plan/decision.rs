@@ -339,9 +339,16 @@ fn warnings(view: &AppView<'_>, ingress: &IngressFacts, app: &AppFacts, request:
 pub(super) fn outpost_still_used(view: &AppView<'_>) -> Option<&'static str> {
     let ingress = view.ingress?;
     let app = ingress.app()?;
-    let using = Dialect::ALL.into_iter();
-    let mut using = using.filter_map(|dialect| dialect.plane().annotation_using_outpost(ingress, app));
-    using.find(|key| app.foreign_annotation(key).is_some() && !app.has_edited(key))
+    using_outpost(ingress, app).find(|key| app.foreign_annotation(key).is_some() && !app.has_edited(key))
+}
+
+/// Whether an annotation on the app's Ingress, whoever wrote it, leads visitors to the outpost.
+pub fn uses_outpost(ingress: &IngressFacts) -> bool {
+    ingress.app().is_some_and(|app| using_outpost(ingress, app).next().is_some())
+}
+
+fn using_outpost(ingress: &IngressFacts, app: &AppFacts) -> impl Iterator<Item = &'static str> {
+    Dialect::ALL.into_iter().filter_map(|dialect| dialect.plane().annotation_using_outpost(ingress, app))
 }
 
 /// Describes where a rule at or below the outpost path leads, for messages.

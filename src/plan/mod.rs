@@ -8,6 +8,7 @@ pub mod changes;
 pub mod companions;
 pub mod decision;
 mod dialect;
+pub mod hand_over;
 pub mod injected;
 mod nginx;
 pub mod outpost;

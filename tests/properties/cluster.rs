@@ -281,7 +281,7 @@ impl Cluster {
                 let list = annotations.get(ROUTER_MIDDLEWARES).and_then(Option::as_ref);
                 self.check_sent_somewhere(app, list)?;
             }
-            Change::Create(_) | Change::Repair(_) | Change::Delete { .. } => {}
+            Change::Create(_) | Change::Repair(_) | Change::Delete { .. } | Change::HandOver(_) => {}
         }
         match change {
             Change::Create(companion) => self.create(companion),
@@ -289,6 +289,7 @@ impl Cluster {
             Change::Delete { kind, key, identity } => self.delete(*kind, key, identity),
             Change::Edit(edit) => self.edit(edit),
             Change::Annotate(annotate) => self.apply(annotate),
+            Change::HandOver(_) => Err(ApiError::Conflict("a controller hands nothing over".to_owned())),
         }
     }
 

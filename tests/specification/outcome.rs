@@ -3,7 +3,7 @@
 use super::validators::{NGINX, unacceptable_to_ingress_nginx};
 use super::world::World;
 use ingress_sso::middleware::Middleware;
-use ingress_sso::plan::changes::{Annotate, AppPlan, Change, Edit};
+use ingress_sso::plan::changes::{Annotate, AppPlan, Change, Edit, HandOver};
 use ingress_sso::plan::warning::Warning;
 use ingress_sso::plan::{Decision, Protection};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -345,6 +345,7 @@ fn describe_request(change: &Change) -> String {
     match change {
         Change::Create(companion) => format!("create {} {}", companion.kind(), companion.key()),
         Change::Repair(repair) => format!("repair {} {}", repair.kind, repair.key),
+        Change::HandOver(hand_over) => format!("hand over {} {}", hand_over.kind, hand_over.key),
         Change::Delete { kind, key, .. } => format!("delete {kind} {key}"),
         Change::Edit(edit) => {
             let edits = edit.annotations.iter().map(|(key, value)| match value {
@@ -463,7 +464,9 @@ fn careless(change: &Change) -> Option<String> {
         Change::Repair(repair) => ["uid", "resourceVersion"]
             .iter()
             .all(|field| repair.patch["metadata"][field].as_str().is_some_and(|text| !text.is_empty())),
-        Change::Delete { identity, .. } | Change::Edit(Edit { identity, .. }) => {
+        Change::Delete { identity, .. }
+        | Change::Edit(Edit { identity, .. })
+        | Change::HandOver(HandOver { identity, .. }) => {
             !identity.uid().is_empty() && !identity.resource_version().is_empty()
         }
         Change::Annotate(annotate) => {

@@ -9,19 +9,20 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
 
 /// Labels of the Deployment, as deploy/install.yaml has them.
-pub(super) const SELECTOR: &str = "app.kubernetes.io/name=ingress-sso,app.kubernetes.io/component=controller";
+pub(in crate::commands) const SELECTOR: &str =
+    "app.kubernetes.io/name=ingress-sso,app.kubernetes.io/component=controller";
 
 const SUBJECT: &str = "controller";
 
 /// A Deployment of the controller.
 #[derive(Clone, Debug)]
-pub(super) struct Controller {
+pub(in crate::commands) struct Controller {
     /// Namespace and name of the Deployment.
-    pub(super) key: ObjectKey,
+    pub(in crate::commands) key: ObjectKey,
     /// Name of its `ServiceAccount`, in the same namespace.
     pub(super) account: String,
     /// How many Pods there are to be.
-    pub(super) replicas: i32,
+    pub(in crate::commands) replicas: i32,
     ready: i32,
     image: String,
     /// Arguments after `run`, as written.
@@ -32,7 +33,7 @@ pub(super) struct Controller {
 
 impl Controller {
     /// What a Deployment says about the controller in it.
-    pub(super) fn of(deployment: &Deployment) -> Self {
+    pub(in crate::commands) fn of(deployment: &Deployment) -> Self {
         let spec = deployment.spec.as_ref();
         let pod = spec.and_then(|spec| spec.template.spec.as_ref());
         let containers = pod.map(|pod| pod.containers.as_slice()).unwrap_or_default();
@@ -64,8 +65,22 @@ impl Controller {
     }
 
     /// The Lease by which one of its replicas is the one that writes; `None` where there is none, by its settings.
-    pub(super) fn lease(&self) -> Option<LeaseName> {
+    pub(in crate::commands) fn lease(&self) -> Option<LeaseName> {
         self.run.as_ref().ok()?.lease(&self.key.namespace).ok()?
+    }
+
+    /// By what it plans; `None` where its arguments mean nothing.
+    pub(in crate::commands) fn settings(&self) -> Option<Settings> {
+        self.run.as_ref().ok()?.plan.settings().ok()
+    }
+
+    /// Whether it may write in one of the namespaces of `scope`, as far as is known.
+    pub(in crate::commands) fn looks_after(&self, scope: &Scope) -> bool {
+        let own = self.run.as_ref().ok().and_then(|run| run.scopes().ok()).map(|(own, _)| own);
+        match (own, scope) {
+            (None | Some(Scope::Cluster), _) | (_, Scope::Cluster) => true,
+            (Some(own), scope) => scope.names().any(|namespace| own.contains(namespace)),
+        }
     }
 
     /// How to read its log.

@@ -6,7 +6,7 @@
 mod apps;
 mod check;
 mod classes;
-mod controller;
+pub(super) mod controller;
 mod data_planes;
 mod doors;
 mod lease;
@@ -15,8 +15,8 @@ mod outposts;
 mod print;
 mod probes;
 mod remedies;
-mod right;
-mod rights;
+pub(super) mod right;
+pub(super) mod rights;
 mod through;
 
 pub use check::{Check, Level};

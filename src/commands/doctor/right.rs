@@ -5,19 +5,19 @@ use std::fmt;
 
 /// The right to do something with a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Right {
-    pub(super) verb: &'static str,
+pub(in crate::commands) struct Right {
+    pub(in crate::commands) verb: &'static str,
     /// Group of the API; empty for the core's.
-    pub(super) group: String,
+    pub(in crate::commands) group: String,
     /// Plural, with the subresource after a slash where it is one.
-    pub(super) resource: String,
+    pub(in crate::commands) resource: String,
     /// The namespace in which it is needed; `None` for all.
-    pub(super) namespace: Option<String>,
+    pub(in crate::commands) namespace: Option<String>,
 }
 
 impl Right {
     /// The right to list a kind.
-    pub(super) fn to_list<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Self {
+    pub(in crate::commands) fn to_list<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Self {
         Self {
             verb: "list",
             group: K::group(&()).into_owned(),
@@ -27,7 +27,7 @@ impl Right {
     }
 
     /// How to see whether one has it, and what grants it.
-    pub(super) fn remedy(&self) -> String {
+    pub(in crate::commands) fn remedy(&self) -> String {
         let Self { verb, group, resource, namespace } = self;
         let (kind_of_object, subresource) = match resource.split_once('/') {
             Some((kind, subresource)) => (kind, format!(" --subresource={subresource}")),
@@ -51,7 +51,7 @@ impl fmt::Display for Right {
 }
 
 /// Whether the API server says that this is not allowed.
-pub(super) fn is_forbidden(error: &kube::Error) -> bool {
+pub(in crate::commands) fn is_forbidden(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 403)
 }
 

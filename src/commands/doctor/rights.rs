@@ -120,6 +120,11 @@ fn rights_to<'a>(
     })
 }
 
+/// Whether whoever asks has this right.
+pub(in crate::commands) async fn may(client: &Client, right: &Right) -> Result<bool, kube::Error> {
+    ask(client, &Subject::Oneself(String::new()), right).await
+}
+
 async fn ask(client: &Client, subject: &Subject, right: &Right) -> Result<bool, kube::Error> {
     let attributes = ResourceAttributes {
         verb: Some(right.verb.to_owned()),

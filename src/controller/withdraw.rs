@@ -1,0 +1,422 @@
+//! Takes back what the controller made, or hands it over: its own index, plans and writer, until nothing is left to do.
+//!
+//! To take back is to have every app opt out at once, so it is done in the same order and under the same conditions.
+
+use super::queue::Queue;
+use super::write::{WriteError, Writer};
+use super::{API_TIMEOUT, DRAIN, SharedIndex, brief, watch};
+use crate::config::{Scope, Settings};
+use crate::index::{Index, Key, Source};
+use crate::lease::{Claim, Election, LeaseName};
+use crate::plan::changes::{Change, Kind, app_plan};
+use crate::plan::{Slot, decide, hand_over};
+use crate::telemetry::metrics::{Metrics, QueueLengths};
+use futures::future::join_all;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, Client};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long to wait for a Lease: longer than one lasts whose holder is gone.
+const LEASE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long all first lists may take together.
+const LIST_PATIENCE: Duration = Duration::from_mins(1);
+
+/// How often something is tried that the API server cannot do now.
+const ATTEMPTS: u32 = 7;
+
+/// Keys that are worked on at once.
+const CONCURRENCY: usize = 16;
+
+/// What becomes of the things that the controller made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// They go, and apps are as if nobody had asked for anything.
+    TakeBack,
+    /// They stay and protect, and are nobody's.
+    HandOver,
+}
+
+/// What to do, and where.
+#[derive(Clone, Debug)]
+pub struct Withdrawal {
+    /// What becomes of things.
+    pub way: Way,
+    /// Whose apps; the others are looked at, since they may rely on routes of these.
+    pub scope: Scope,
+    /// The Lease without which nobody may write; `None` for a rehearsal by dry runs, which writes nothing.
+    pub lease: Option<LeaseName>,
+}
+
+/// Why nothing was done at all.
+#[derive(Debug, Error)]
+pub enum WithdrawError {
+    /// Somebody else has the Lease.
+    #[error("Lease {namespace}/{name} is held by {holder}")]
+    Held {
+        /// Namespace of the Lease.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Who holds it.
+        holder: String,
+    },
+    /// It is held by nobody, and cannot be had.
+    #[error("Lease {namespace}/{name} cannot be taken: {error}")]
+    NoLease {
+        /// Namespace of the Lease.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Why, as far as is known.
+        error: String,
+    },
+    /// Some lists did not come, so what is there is not known.
+    #[error("no complete list of {0:?} came within {LIST_PATIENCE:?}")]
+    NoLists(Vec<Source>),
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Withdrawn {
+    /// Apps of which something was taken back or handed over, as `namespace/name`.
+    pub apps: BTreeSet<String>,
+    /// Namespaces in which something was.
+    pub namespaces: BTreeSet<String>,
+    /// Companions by kind; those of the kind Ingress are routes.
+    pub companions: BTreeMap<Kind, usize>,
+    /// What failed, and why.
+    pub failures: BTreeMap<Key, String>,
+    /// What has to stay, and why.
+    pub kept: BTreeMap<Key, String>,
+    /// Whether it was stopped, or lost the Lease, before the end.
+    pub is_cut_short: bool,
+}
+
+impl Withdrawn {
+    /// Whether nothing of the controller's is left.
+    pub fn is_whole(&self) -> bool {
+        self.failures.is_empty() && self.kept.is_empty() && !self.is_cut_short
+    }
+
+    fn count(&mut self, key: &Key, change: &Change) {
+        self.namespaces.insert(key.object().namespace.to_string());
+        if let Key::App(app) = key {
+            self.apps.insert(app.to_string());
+        }
+        let companion = match change {
+            Change::Delete { kind, .. } => Some(*kind),
+            Change::HandOver(done) if Key::App(done.key.clone()) != *key => Some(done.kind),
+            _ => None,
+        };
+        if let Some(kind) = companion {
+            *self.companions.entry(kind).or_default() += 1;
+        }
+    }
+}
+
+/// Withdraws, and tells of each request that was carried out. Ends early on `stop`, with all that is under way done.
+pub async fn withdraw(
+    client: Client,
+    settings: Arc<Settings>,
+    withdrawal: &Withdrawal,
+    stop: &CancellationToken,
+    tell: &mut impl FnMut(&Change),
+) -> Result<Withdrawn, WithdrawError> {
+    let Some(lease) = &withdrawal.lease else {
+        return with_claim(client, settings, withdrawal, Claim::always(), stop, tell).await;
+    };
+    let (election, claim) = Election::new(client.clone(), lease.clone());
+    let has_ended = CancellationToken::new();
+    let election = tokio::spawn(election.run(has_ended.clone()));
+    let result = match timeout(LEASE_PATIENCE, claim.held()).await {
+        Ok(()) => with_claim(client.clone(), settings, withdrawal, claim, stop, tell).await,
+        Err(_) => Err(why_not_held(&client, lease).await),
+    };
+    has_ended.cancel();
+    // It gives up by itself, whatever becomes of its last request.
+    let _ = election.await;
+    if result.as_ref().is_ok_and(Withdrawn::is_whole) {
+        delete_lease(&client, lease).await;
+    }
+    result
+}
+
+async fn with_claim(
+    client: Client,
+    settings: Arc<Settings>,
+    withdrawal: &Withdrawal,
+    claim: Claim,
+    stop: &CancellationToken,
+    tell: &mut impl FnMut(&Change),
+) -> Result<Withdrawn, WithdrawError> {
+    let index = match withdrawal.way {
+        Way::TakeBack => Index::withdrawn(settings, withdrawal.scope.clone()),
+        Way::HandOver => Index::new(settings),
+    };
+    let index = SharedIndex(Arc::new(Mutex::new(index)));
+    let (touched, keys) = unbounded_channel();
+    let metrics = Metrics::default();
+    let mut watches = watch::start(&client, &index, &touched, &metrics, &Scope::Cluster, &Scope::Cluster);
+    all_lists(&index).await?;
+    let mut writer = Writer::new(client, index.clone(), touched, claim.clone(), metrics);
+    if withdrawal.lease.is_none() {
+        watches.shutdown().await;
+        writer = writer.rehearsing();
+    }
+    let worker = Worker { writer, index: index.clone(), way: withdrawal.way };
+    let work = Work::new(worker, &withdrawal.scope, keys);
+    let mut withdrawn = work.run(&claim, stop, tell).await;
+    index.with(|index| keep(index, withdrawal, &mut withdrawn));
+    watches.shutdown().await;
+    Ok(withdrawn)
+}
+
+async fn all_lists(index: &SharedIndex) -> Result<(), WithdrawError> {
+    let missing = || -> Vec<Source> {
+        index.with(|index| Source::ALL.into_iter().filter(|source| !index.has_complete(*source)).collect())
+    };
+    let mut poll = interval(Duration::from_millis(5));
+    let complete = async {
+        while !missing().is_empty() {
+            poll.tick().await;
+        }
+    };
+    timeout(LIST_PATIENCE, complete).await.map_err(|_| WithdrawError::NoLists(missing()))
+}
+
+/// Notes what is still there of what was to be taken back.
+fn keep(index: &Index, withdrawal: &Withdrawal, withdrawn: &mut Withdrawn) {
+    for key in index.all_keys() {
+        let is_meant = withdrawal.scope.contains(&key.object().namespace);
+        if !is_meant || withdrawal.way == Way::HandOver || withdrawn.is_cut_short {
+            continue;
+        }
+        if withdrawn.failures.contains_key(&key) {
+            continue;
+        }
+        if let Some(reason) = why_kept(index, &key) {
+            withdrawn.kept.insert(key, reason);
+        }
+    }
+}
+
+fn why_kept(index: &Index, key: &Key) -> Option<String> {
+    let Key::App(app) = key else {
+        let is_ours = index.is_ours(kind_of(key), key.object()) == Some(true);
+        return is_ours.then(|| "an Ingress still names it or leads through it".to_owned());
+    };
+    let view = index.view(app);
+    let Slot::Ours(route) = view.outpost_ingress else { return None };
+    let lent: Vec<String> = view.lent_hosts.iter().map(ToString::to_string).collect();
+    if !lent.is_empty() {
+        return Some(format!(
+            "its route Ingress {} serves {} for protected apps of other namespaces: clean up there too, or leave it",
+            route.key,
+            lent.join(", ")
+        ));
+    }
+    let settings = index.settings();
+    let plan = app_plan(&view, &decide(&view, settings), &settings.keys, false);
+    let warnings: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
+    Some(warnings.join("; "))
+}
+
+fn kind_of(key: &Key) -> Kind {
+    match key {
+        Key::App(_) => Kind::Ingress,
+        Key::Service(_) => Kind::Service,
+        Key::Headers(_) => Kind::ConfigMap,
+        Key::Middleware(_) => Kind::Middleware,
+    }
+}
+
+/// Brings one key about.
+#[derive(Clone)]
+struct Worker {
+    writer: Writer,
+    index: SharedIndex,
+    way: Way,
+}
+
+/// What became of a key: what was done, and why not all of it.
+type Done = (Vec<Change>, Result<(), WriteError>);
+
+impl Worker {
+    async fn bring_about(self, key: Key) -> Done {
+        let mut done = Vec::new();
+        for stage in self.index.with(|index| stages(index, &key, self.way)) {
+            let results = join_all(stage.iter().map(|change| self.writer.perform(change))).await;
+            for (change, result) in stage.into_iter().zip(results) {
+                if let Err(error) = result {
+                    return (done, Err(error));
+                }
+                done.push(change);
+            }
+        }
+        (done, Ok(()))
+    }
+}
+
+/// Requests in stages, as in [`crate::plan::changes::AppPlan::stages`].
+fn stages(index: &Index, key: &Key, way: Way) -> Vec<Vec<Change>> {
+    let settings = index.settings();
+    match (way, key) {
+        (Way::TakeBack, Key::App(app)) => {
+            let view = index.view(app);
+            let stages = app_plan(&view, &decide(&view, settings), &settings.keys, false).stages;
+            // A list that was edited in place is others' again, and whoever edited it last owns it.
+            let claims = || hand_over::claims(&view, &settings.keys).map(|change| vec![change]);
+            if stages.is_empty() { claims().into_iter().collect() } else { stages }
+        }
+        (Way::TakeBack, shared) => index.plan_shared(shared).map(|change| vec![change]).into_iter().collect(),
+        (Way::HandOver, Key::App(app)) => {
+            hand_over::app(&index.view(app), &settings.keys).into_iter().map(|change| vec![change]).collect()
+        }
+        (Way::HandOver, shared) => {
+            index.hand_over_shared(shared).map(|change| vec![change]).into_iter().collect()
+        }
+    }
+}
+
+/// What is under way, and what is to come.
+struct Work<'a> {
+    worker: Worker,
+    scope: &'a Scope,
+    touches: UnboundedReceiver<Vec<Key>>,
+    queue: Queue<Key>,
+    running: JoinSet<Done>,
+    /// What is running, and how often it failed before.
+    keys: HashMap<Id, (Key, u32)>,
+    withdrawn: Withdrawn,
+}
+
+impl<'a> Work<'a> {
+    fn new(worker: Worker, scope: &'a Scope, touches: UnboundedReceiver<Vec<Key>>) -> Self {
+        let (queue, running, keys) = (Queue::new(), JoinSet::new(), HashMap::new());
+        let mut work = Self { worker, scope, touches, queue, running, keys, withdrawn: Withdrawn::default() };
+        work.add(work.worker.index.with(|index| index.all_keys()));
+        work
+    }
+
+    /// Until nothing is left to do: what was done has touched all that depends on it by then.
+    async fn run(
+        mut self,
+        claim: &Claim,
+        stop: &CancellationToken,
+        tell: &mut impl FnMut(&Change),
+    ) -> Withdrawn {
+        let mut lost = std::pin::pin!(claim.lost());
+        loop {
+            while let Ok(keys) = self.touches.try_recv() {
+                self.add(keys);
+            }
+            self.start_ready();
+            if self.queue.lengths() == QueueLengths::default() {
+                return self.withdrawn;
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = &mut lost => break,
+                Some(ended) = self.running.join_next_with_id() => self.end(ended, tell),
+                Some(keys) = self.touches.recv() => self.add(keys),
+                () = self.queue.due() => {}
+            }
+        }
+        self.withdrawn.is_cut_short = true;
+        let deadline = Instant::now() + DRAIN;
+        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.running.join_next_with_id()).await
+        {
+            self.end(ended, tell);
+        }
+        self.withdrawn
+    }
+
+    fn add(&mut self, keys: Vec<Key>) {
+        for key in keys {
+            if self.scope.contains(&key.object().namespace) {
+                self.queue.add(key);
+            }
+        }
+    }
+
+    fn start_ready(&mut self) {
+        while self.running.len() < CONCURRENCY
+            && let Some(turn) = self.queue.next()
+        {
+            let task = self.running.spawn(self.worker.clone().bring_about(turn.key.clone()));
+            self.keys.insert(task.id(), (turn.key, turn.failures));
+        }
+    }
+
+    fn end(&mut self, ended: Result<(Id, Done), JoinError>, tell: &mut impl FnMut(&Change)) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some((key, failures)) = self.keys.remove(&id) else { return };
+        let result = match ended {
+            Ok((_, (done, result))) => {
+                for change in done {
+                    self.withdrawn.count(&key, &change);
+                    tell(&change);
+                }
+                result
+            }
+            Err(panic) => Err(WriteError::Rejected(format!("a bug, please report it: {panic}"))),
+        };
+        match result {
+            Ok(()) => {
+                self.withdrawn.failures.remove(&key);
+                self.queue.done(&key, None);
+            }
+            Err(WriteError::Stale(_) | WriteError::Unavailable(_)) if failures + 1 < ATTEMPTS => {
+                self.queue.failed(&key);
+            }
+            Err(error) => {
+                self.withdrawn.failures.insert(key.clone(), error.to_string());
+                self.queue.done(&key, None);
+            }
+        }
+    }
+}
+
+async fn why_not_held(client: &Client, lease: &LeaseName) -> WithdrawError {
+    let LeaseName { namespace, name, .. } = lease.clone();
+    let found =
+        timeout(API_TIMEOUT, Api::<Lease>::namespaced(client.clone(), &namespace).get_opt(&name)).await;
+    let error = match found {
+        Ok(Ok(found)) => match found.as_ref().and_then(holder) {
+            Some(holder) => return WithdrawError::Held { namespace, name, holder: holder.to_owned() },
+            None => format!(
+                "check that you may create and update leases in the namespace {namespace}, and that there is one"
+            ),
+        },
+        Ok(Err(error)) => brief(&error),
+        Err(_) => "the API server does not answer".to_owned(),
+    };
+    WithdrawError::NoLease { namespace, name, error }
+}
+
+/// Who holds a Lease, as far as it says so.
+pub fn holder(lease: &Lease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+}
+
+/// The Lease is one of the things that the controller made. Whoever wants it next makes it anew, so a failure is no matter.
+async fn delete_lease(client: &Client, lease: &LeaseName) {
+    let api = Api::<Lease>::namespaced(client.clone(), &lease.namespace);
+    let delete = async {
+        let found = api.get_opt(&lease.name).await.ok()??;
+        let metadata = holder(&found).is_none().then_some(found.metadata)?;
+        let (uid, resource_version) = (metadata.uid, metadata.resource_version);
+        let params = DeleteParams::default().preconditions(Preconditions { uid, resource_version });
+        api.delete(&lease.name, &params).await.ok()
+    };
+    let _ = timeout(API_TIMEOUT, delete).await;
+}
