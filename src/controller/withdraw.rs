@@ -33,6 +33,9 @@ const LIST_PATIENCE: Duration = Duration::from_mins(1);
 /// How often something is tried that the API server cannot do now.
 const ATTEMPTS: u32 = 7;
 
+/// How often something is done again that somebody undoes.
+const ROUNDS: u32 = 10;
+
 /// Keys that are worked on at once.
 const CONCURRENCY: usize = 16;
 
@@ -296,13 +299,16 @@ struct Work<'a> {
     running: JoinSet<Done>,
     /// What is running, and how often it failed before.
     keys: HashMap<Id, (Key, u32)>,
+    /// How often something was done for a key.
+    rounds: HashMap<Key, u32>,
     withdrawn: Withdrawn,
 }
 
 impl<'a> Work<'a> {
     fn new(worker: Worker, scope: &'a Scope, touches: UnboundedReceiver<Vec<Key>>) -> Self {
-        let (queue, running, keys) = (Queue::new(), JoinSet::new(), HashMap::new());
-        let mut work = Self { worker, scope, touches, queue, running, keys, withdrawn: Withdrawn::default() };
+        let (queue, running, withdrawn) = (Queue::new(), JoinSet::new(), Withdrawn::default());
+        let (keys, rounds) = (HashMap::new(), HashMap::new());
+        let mut work = Self { worker, scope, touches, queue, running, keys, rounds, withdrawn };
         work.add(work.worker.index.with(|index| index.all_keys()));
         work
     }
@@ -352,6 +358,13 @@ impl<'a> Work<'a> {
         while self.running.len() < CONCURRENCY
             && let Some(turn) = self.queue.next()
         {
+            if self.rounds.get(&turn.key).is_some_and(|rounds| *rounds >= ROUNDS) {
+                let text =
+                    "somebody undoes it as often as it is done; does a controller still run?".to_owned();
+                self.queue.done(&turn.key, None);
+                self.withdrawn.failures.insert(turn.key, text);
+                continue;
+            }
             let task = self.running.spawn(self.worker.clone().bring_about(turn.key.clone()));
             self.keys.insert(task.id(), (turn.key, turn.failures));
         }
@@ -362,6 +375,9 @@ impl<'a> Work<'a> {
         let Some((key, failures)) = self.keys.remove(&id) else { return };
         let result = match ended {
             Ok((_, (done, result))) => {
+                if !done.is_empty() {
+                    *self.rounds.entry(key.clone()).or_default() += 1;
+                }
                 for change in done {
                     self.withdrawn.count(&key, &change);
                     tell(&change);
