@@ -162,7 +162,9 @@ async fn every_command_line_of_kubectl_is_understood() -> Result<()> {
     assert!(lines.len() > 20, "{lines:?}");
     let tries = stream::iter(lines).map(|line| async move {
         let mut words: Vec<&str> = line.words[1..].iter().map(String::as_str).collect();
-        if !words.iter().any(|word| READING.contains(word)) {
+        if line.is_mention && words.len() == 1 {
+            words.push("--help");
+        } else if !words.iter().any(|word| READING.contains(word)) {
             let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
             words.insert(end, "--dry-run=server");
         }
