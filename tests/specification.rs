@@ -865,6 +865,7 @@ fn catches() -> Vec<Case> {
         warned("temporal-redirect", "https://djieno.com", "Redirect", "before the login"),
         warned("custom-http-errors", "404, 401", "InterceptsLogin", "take 401 out"),
         fine("custom-http-errors", "404,503"),
+        warned("auth-snippet", "proxy_set_header X-Forwarded-Host $http_host;", "AuthSnippet", "remove it"),
         Case::new(
             "Another Ingress on the host that does not ask for protection stays open, and that is said",
             World::new().app(app()).app(neighbour("other", "site")),

@@ -21,6 +21,7 @@ const AUTH_SIGNIN: &str = "nginx.ingress.kubernetes.io/auth-signin";
 const AUTH_PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
 /// The annotations without any one of which the check is gone, or not what it was.
 pub(super) const CHECK: [&str; 4] = [AUTH_URL, AUTH_SIGNIN, AUTH_RESPONSE_HEADERS, AUTH_PROXY_SET_HEADERS];
+const AUTH_SNIPPET: &str = "nginx.ingress.kubernetes.io/auth-snippet";
 const AUTH_METHOD: &str = "nginx.ingress.kubernetes.io/auth-method";
 const BACKEND_PROTOCOL: &str = "nginx.ingress.kubernetes.io/backend-protocol";
 const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
@@ -81,6 +82,9 @@ impl DataPlane for Nginx {
         let errors = app.annotation(CUSTOM_HTTP_ERRORS).unwrap_or_default();
         if errors.split(',').any(|code| code.trim() == "401") {
             warnings.push(Warning::InterceptsLogin { key: CUSTOM_HTTP_ERRORS.to_owned() });
+        }
+        if app.annotation(AUTH_SNIPPET).is_some() {
+            warnings.push(Warning::AuthSnippet { key: AUTH_SNIPPET.to_owned() });
         }
         warnings
     }

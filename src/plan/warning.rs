@@ -41,6 +41,12 @@ pub enum Warning {
     InterceptsLogin { key: String },
 
     #[error(
+        "annotation {key} adds to nginx's login check what this controller does not look at; X-Forwarded-Host with $http_host in it, as \
+         authentik's instructions have it, lets a user of one app pass for a visitor of another: remove it, nothing of it is needed"
+    )]
+    AuthSnippet { key: String },
+
+    #[error(
         "annotation {key} changes the path before the outpost is asked, so after the login visitors land on the changed path and \
          not where they were going"
     )]
@@ -81,7 +87,7 @@ pub enum Warning {
 
 impl Warning {
     /// All that [`Warning::reason`] may answer.
-    pub const REASONS: [&'static str; 14] = [
+    pub const REASONS: [&'static str; 15] = [
         "OpenNeighbour",
         "WildcardHost",
         "HostlessRule",
@@ -89,6 +95,7 @@ impl Warning {
         "SatisfyAny",
         "Redirect",
         "InterceptsLogin",
+        "AuthSnippet",
         "RewrittenDeepLink",
         "ServerAlias",
         "SharedMiddlewares",
@@ -108,6 +115,7 @@ impl Warning {
             Self::SatisfyAny { .. } => "SatisfyAny",
             Self::Redirect { .. } => "Redirect",
             Self::InterceptsLogin { .. } => "InterceptsLogin",
+            Self::AuthSnippet { .. } => "AuthSnippet",
             Self::RewrittenDeepLink { .. } => "RewrittenDeepLink",
             Self::ServerAlias { .. } => "ServerAlias",
             Self::SharedMiddlewares { .. } => "SharedMiddlewares",
