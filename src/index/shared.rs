@@ -65,6 +65,8 @@ impl Index {
                 (None, slot) => self.deletion(Kind::ConfigMap, slot, || self.naming(key).next().is_some()),
             },
             Key::Middleware(key) => match (self.wanted_middleware(key), self.middleware_slot(key)) {
+                // Planning begins without this list, and what is not known yet may be there.
+                (Some(_), _) if !self.has_complete(Source::Middlewares) => None,
                 (Some(wanted), slot) => middleware_change(slot, &wanted, keys),
                 (None, slot) => self.deletion(Kind::Middleware, slot, || self.calling(key).next().is_some()),
             },
