@@ -432,3 +432,45 @@ fn source(kind: Kind) -> Source {
         Kind::Middleware => Source::Middlewares,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::index::Index;
+    use crate::lease::{Election, LeaseName};
+    use kube::client::Body;
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+    use tokio::sync::mpsc::unbounded_channel;
+
+    /// Writes a change, and says what came of it and how many requests that took.
+    async fn written(is_lost: bool) -> (Result<(), WriteError>, usize) {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&requests);
+        let api = tower::service_fn(move |_: hyper::Request<Body>| {
+            count.fetch_add(1, Ordering::Relaxed);
+            async { Ok::<_, Infallible>(hyper::Response::new(Body::empty())) }
+        });
+        let client = Client::new(api, "default");
+        let name = LeaseName { namespace: "a".to_owned(), name: "b".to_owned(), identity: "c".to_owned() };
+        let (_election, lost) = Election::new(client.clone(), name);
+        let claim = if is_lost { lost } else { Claim::always() };
+        let index = SharedIndex(Arc::new(Mutex::new(Index::new(Arc::new(Settings::default())))));
+        let writer = Writer::new(client, index, unbounded_channel().0, claim, Metrics::default());
+        let repair = Repair { kind: Kind::Service, key: ObjectKey::new("shop", "s"), patch: json!({}) };
+        (writer.perform(&Change::Repair(repair)).await, requests.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn without_the_lease_nothing_is_sent() {
+        let (result, requests) = written(true).await;
+        assert!(
+            matches!(&result, Err(WriteError::Unavailable(text)) if text.contains("the lease is lost")),
+            "{result:?}"
+        );
+        assert_eq!(requests, 0);
+        assert_eq!(written(false).await.1, 1, "the same with it");
+    }
+}
