@@ -81,7 +81,8 @@ pub struct Annotate {
     pub app: ObjectKey,
     /// Its uid, so that applying to a deleted Ingress fails instead of making a new one.
     pub uid: String,
-    /// The only version to change, where the request takes something away: protection, or annotations from others.
+    /// The only version to change, where the request may take something away: protection, annotations from others, or what
+    /// an earlier request wrote whose answer was lost.
     pub resource_version: Option<String>,
     /// Whether to take over annotations that others set. Only for copies of what this controller itself wrote.
     pub force: bool,
@@ -204,7 +205,8 @@ pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue
             let pending = Status::unprotected(State::Pending, WAITING, waiting.to_string());
             let told = if is_overdue { keep_with_status(view, keys, pending) } else { AppPlan::default() };
             let stages = protection.iter().flat_map(|protection| {
-                [companions(view, protection, keys), delete_route_of_others(view, protection)]
+                let companions = companions(view, protection, keys);
+                companions.into_iter().chain([delete_route_of_others(view, protection)])
             });
             AppPlan { stages: stages.chain(told.stages).collect(), ..told }
         }
@@ -220,11 +222,9 @@ pub fn keep_with_status(view: &AppView<'_>, keys: &Keys, status: Status) -> AppP
     };
     let mut annotations = app.owned_annotations();
     set_status(&mut annotations, keys, &status);
-    AppPlan {
-        stages: annotate(ingress, app, annotations, &[], BTreeMap::new(), keys),
-        status: Some(status),
-        warnings: Vec::new(),
-    }
+    let stages = annotate(ingress, app, annotations, Binding::AsSeen, BTreeMap::new(), keys);
+    let is_for_later = stages.iter().flatten().any(|change| matches!(change, Change::Edit(_)));
+    AppPlan { stages, status: Some(status).filter(|_| !is_for_later), warnings: Vec::new() }
 }
 
 /// Companions first, then the annotations: an auth check whose route is missing is an outage, and on the route
@@ -239,20 +239,25 @@ fn protect(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> AppPlan 
 
     let opened = open(app).filter(|(key, _)| !annotations.contains_key(key));
     let edits = opened.chain(protection.edits.clone()).collect();
-    let mut stages = vec![companions(view, protection, keys)];
-    stages.extend(annotate(ingress, app, annotations, &protection.copied, edits, keys));
+    let mut stages = companions(view, protection, keys);
+    let binding = if protection.copied.is_empty() { Binding::Free } else { Binding::ByForce };
+    stages.extend(annotate(ingress, app, annotations, binding, edits, keys));
     stages.push(delete_route_of_others(view, protection));
     AppPlan { stages, status: Some(status), warnings: protection.warnings.clone() }
 }
 
-fn companions(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> Vec<Change> {
+/// All at once, but for a route that is in use already: it must not lead to a Service before that is there.
+fn companions(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> Vec<Vec<Change>> {
     let service = protection.service.as_ref().and_then(|wanted| service_change(view.service, wanted, keys));
     let headers = protection.headers.as_ref().and_then(|wanted| headers_change(view.headers, wanted));
     let middleware = protection.middleware.as_ref();
     let middleware = middleware.and_then(|wanted| middleware_change(view.middleware, wanted, keys));
     let route = protection.outpost_ingress.as_ref();
     let route = route.and_then(|wanted| ingress_change(view.outpost_ingress, wanted, keys));
-    [service, headers, middleware, route].into_iter().flatten().collect()
+    let is_later = service.is_some() && matches!(route, Some(Change::Repair(_)));
+    let (route, later) = if is_later { (None, route) } else { (route, None) };
+    let at_once = [service, headers, middleware, route].into_iter().flatten().collect();
+    vec![at_once, later.into_iter().collect()]
 }
 
 /// The route of an app all of whose hosts others have claimed, unless they still rely on it.
@@ -360,13 +365,25 @@ fn set_status(annotations: &mut BTreeMap<String, String>, keys: &Keys, status: &
     }
 }
 
+/// What the app's Ingress may have become since it was seen for annotations to be applied to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Binding {
+    /// Anything: they protect it, and do so the better the earlier they are there.
+    Free,
+    /// Nothing else. They leave out what is not known to be there: were an earlier request carried out whose answer was lost,
+    /// they would take away what protects the app.
+    AsSeen,
+    /// Nothing else, since annotations are taken from others.
+    ByForce,
+}
+
 /// The requests after which `wanted` are our annotations on the app's Ingress, and those in `edits` have the values there;
-/// none if it is so already. Those of `copied` become ours whoever has them.
+/// none if it is so already. Where not all of it can be done at once, the rest is for the next look.
 fn annotate(
     ingress: &IngressFacts,
     app: &AppFacts,
     wanted: BTreeMap<String, String>,
-    copied: &[String],
+    binding: Binding,
     mut edits: BTreeMap<String, Option<String>>,
     keys: &Keys,
 ) -> Vec<Vec<Change>> {
@@ -379,21 +396,24 @@ fn annotate(
     let is_left_over = app.owned.iter().any(|key| !wanted.contains_key(&**key));
     let is_applied = is_set && !is_left_over && forged.is_empty();
     edits.extend(forged.into_iter().map(|key| (key.clone(), None)));
+    let edited = edit(ingress, edits);
     if is_applied {
-        return vec![edit(ingress, edits)];
+        return vec![edited];
     }
-    let force = !copied.is_empty();
-    let apply = Change::Annotate(Annotate {
+    let apply = vec![Change::Annotate(Annotate {
         app: ingress.key.clone(),
         uid: ingress.identity.uid(),
-        resource_version: force.then(|| ingress.identity.resource_version()),
-        force,
+        resource_version: (binding != Binding::Free).then(|| ingress.identity.resource_version()),
+        force: binding == Binding::ByForce,
         annotations: wanted,
-    });
-    // Copies are replaced by a single request, since between two the app would be open. An edit that is due besides is for
-    // the next look: each of the two is meant for the version that was seen.
-    let edited = if force { Vec::new() } else { edit(ingress, edits) };
-    vec![edited, vec![apply]]
+    })];
+    match binding {
+        Binding::Free => vec![edited, apply],
+        // What is forged would be a conflict.
+        Binding::AsSeen if !edited.is_empty() => vec![edited],
+        // Copies are replaced by a single request, since between two the app would be open.
+        Binding::AsSeen | Binding::ByForce => vec![apply],
+    }
 }
 
 fn ingress_change(slot: Slot<&'_ IngressFacts>, wanted: &Ingress, keys: &Keys) -> Option<Change> {
