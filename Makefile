@@ -12,7 +12,10 @@ HELM_TEMPLATE := target/debug/helm template ingress-sso deploy/chart --namespace
 ARGS ?=
 CASES ?= 10000
 DATA_PLANE ?=
+FIRST ?= 1
 QUICK ?=
+SECONDS ?= 15
+SEEDS ?= 100
 
 .PHONY: help
 help: ## List these targets
@@ -30,6 +33,10 @@ test: testbed lint ## Run all checks and all tests; properties with the same ran
 .PHONY: properties
 properties: ## Look for a world that breaks a property; CASES=10000 new ones
 	PROPTEST_CASES=$(CASES) cargo test --test properties
+
+.PHONY: chaos
+chaos: ## Live through any number of seeds of people and trouble: SEEDS=100, FIRST=1, SECONDS=15 each
+	CHAOS_SEEDS=$(SEEDS) CHAOS_FIRST=$(FIRST) CHAOS_SECONDS=$(SECONDS) cargo test --test chaos
 
 .PHONY: bench
 bench: ## Measure speed and memory beside a bare loop of the same writes: QUICK=1 in some minutes, else a long matrix; ARGS="--help"

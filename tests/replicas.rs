@@ -8,7 +8,6 @@ use ingress_sso::lease::DURATION;
 use ingress_sso_testbed::builders::{ingress, ingress_class};
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::Controller;
-use ingress_sso_testbed::metrics;
 use ingress_sso_testbed::relay::Relay;
 use ingress_sso_testbed::scene::{OPT_IN, OUTPOST, PATIENCE, STATUS, annotation};
 use ingress_sso_testbed::wait::eventually;
@@ -73,7 +72,7 @@ impl World {
         let first = self.replica().await?;
         until_leading(&first).await?;
         let second = self.replica().await?;
-        ensure!(!is_leading(&second).await?, "both lead");
+        ensure!(!second.is_leading().await?, "both lead");
         Ok((first, second))
     }
 
@@ -184,17 +183,12 @@ fn apps(prefix: &str, count: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |number| format!("{prefix}-{number}"))
 }
 
-async fn is_leading(replica: &Controller) -> Result<bool> {
-    let text = replica.get("/metrics").await?.text();
-    Ok(metrics::value(&text, "ingress_sso_leader")? > 0.5)
-}
-
 async fn until_leading(replica: &Controller) -> Result<()> {
-    eventually("a leader", PATIENCE, || async { Ok(is_leading(replica).await?.then_some(())) }).await
+    eventually("a leader", PATIENCE, || async { Ok(replica.is_leading().await?.then_some(())) }).await
 }
 
 async fn until_following(replica: &Controller) -> Result<()> {
-    eventually("a follower", PATIENCE, || async { Ok((!is_leading(replica).await?).then_some(())) }).await
+    eventually("a follower", PATIENCE, || async { Ok((!replica.is_leading().await?).then_some(())) }).await
 }
 
 #[tokio::test]
@@ -206,7 +200,7 @@ async fn of_two_that_start_at_once_one_writes() -> Result<()> {
         let pair = [world.start()?, world.start()?];
         world.create(std::iter::once(format!("app-{round}"))).await?;
         world.until_protected(round + 1).await?;
-        let leading = [is_leading(&pair[0]).await?, is_leading(&pair[1]).await?];
+        let leading = [pair[0].is_leading().await?, pair[1].is_leading().await?];
         ensure!(leading[0] != leading[1], "round {round}: {leading:?}");
         for replica in &pair {
             replica.wait_ready(PATIENCE).await?;
@@ -257,7 +251,7 @@ async fn a_leader_that_was_asleep_for_too_long_writes_nothing_any_more() -> Resu
     until_following(&first).await?;
     world.create(apps("late", 20)).await?;
     world.until_protected(40).await?;
-    ensure!(is_leading(&second).await?, "it lost the lease to one that had slept");
+    ensure!(second.is_leading().await?, "it lost the lease to one that had slept");
     world.wrote_once(&before, 40, AT_ONCE).await?;
     guard.is_content(40)
 }
@@ -277,7 +271,7 @@ async fn a_leader_without_the_api_server_stops_by_itself_before_another_begins()
     world.create(apps("meanwhile", 20)).await?;
     // At no time both: whenever the second leads, the first did not, asked before and after.
     eventually("the other to lead", PATIENCE, || async {
-        let (earlier, second_leads) = (is_leading(&first).await?, is_leading(&second).await?);
+        let (earlier, second_leads) = (first.is_leading().await?, second.is_leading().await?);
         if second_leads && earlier {
             return Ok(Some(false));
         }
@@ -292,7 +286,7 @@ async fn a_leader_without_the_api_server_stops_by_itself_before_another_begins()
     world.until_protected(60).await?;
     // It has to see that, too, and leave it as it is.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    ensure!(!is_leading(&first).await?, "it leads again");
+    ensure!(!first.is_leading().await?, "it leads again");
     world.wrote_once(&before, 60, 0).await?;
     guard.is_content(60)
 }
@@ -327,7 +321,7 @@ async fn a_lease_that_is_deleted_or_edited_is_no_reason_to_change_over() -> Resu
         .await?;
     world.create(apps("app", 5)).await?;
     world.until_protected(5).await?;
-    let leading = [is_leading(&first).await?, is_leading(&second).await?];
+    let leading = [first.is_leading().await?, second.is_leading().await?];
     ensure!(leading == [true, false], "{leading:?}");
     eventually("a renewal that keeps the label", PATIENCE, || async {
         let now = world.leases().get("ingress-sso").await?;

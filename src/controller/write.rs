@@ -247,23 +247,35 @@ impl Writer {
 
     /// Server-side apply, as a rule without force: a value that somebody else set is theirs, and a conflict is an error.
     async fn annotate(&self, annotate: &Annotate) -> Result<(), WriteError> {
-        let mut metadata = json!({ "name": annotate.app.name.as_ref(), "uid": annotate.uid });
-        if let Some(version) = &annotate.resource_version {
-            metadata["resourceVersion"] = json!(version);
-        }
-        if !annotate.annotations.is_empty() {
-            metadata["annotations"] = json!(annotate.annotations);
+        let Annotate { app, identity, force, annotations } = annotate;
+        let mut metadata = json!({
+            "name": app.name.as_ref(),
+            "uid": identity.uid(),
+            "resourceVersion": identity.resource_version(),
+        });
+        if !annotations.is_empty() {
+            metadata["annotations"] = json!(annotations);
         }
         let apply = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata });
-        let what = format!("cannot annotate Ingress {}", annotate.app);
-        let api = self.api::<WatchedIngress>(&annotate.app);
-        let params =
-            PatchParams { force: annotate.force, dry_run: self.is_rehearsal, ..PatchParams::apply(MANAGER) };
+        let what = format!("cannot annotate Ingress {app}");
+        let api = self.api::<WatchedIngress>(app);
+        let params = PatchParams { force: *force, dry_run: self.is_rehearsal, ..PatchParams::apply(MANAGER) };
         let apply = Patch::Apply(&apply);
-        let request = api.patch(&annotate.app.name, &params, &apply);
-        let applied = self.write(Kind::Ingress, Verb::Apply, &what, request).await?;
-        self.learn(&applied);
-        Ok(())
+        let request = api.patch(&app.name, &params, &apply);
+        match self.write(Kind::Ingress, Verb::Apply, &what, request).await {
+            Ok(applied) => {
+                self.learn(&applied);
+                Ok(())
+            }
+            Err(WriteError::Stale(text)) => {
+                // An app that is edited all the time would not be protected before its watch catches up.
+                if let Some(found) = self.call(&what, api.get_opt(&app.name)).await? {
+                    self.learn(&found);
+                }
+                Err(WriteError::Stale(text))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn delete<K: Watched>(

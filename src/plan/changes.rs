@@ -40,7 +40,8 @@ pub enum Change {
     /// annotations that somebody else wrote, since only the controller may say `Protected`, and for lists in which others
     /// have entries too.
     Edit(Edit),
-    /// Apply this set of annotations to the app's Ingress as ours; what was ours and is not in it goes.
+    /// Apply this set of annotations to the app's Ingress as ours, in exactly the version that was seen; what was ours and is
+    /// not in it goes.
     Annotate(Annotate),
     /// Leave an object as it is, and make it nobody's.
     HandOver(HandOver),
@@ -79,11 +80,9 @@ pub struct Edit {
 pub struct Annotate {
     /// The app's Ingress.
     pub app: ObjectKey,
-    /// Its uid, so that applying to a deleted Ingress fails instead of making a new one.
-    pub uid: String,
-    /// The only version to change, where the request may take something away: protection, annotations from others, or what
-    /// an earlier request wrote whose answer was lost.
-    pub resource_version: Option<String>,
+    /// Its uid and version. In any other, what was there may be more than the plan saw, or mean something else: an answer may
+    /// have been lost, or this replica may have been behind when it got the lease.
+    pub identity: Identity,
     /// Whether to take over annotations that others set. Only for copies of what this controller itself wrote.
     pub force: bool,
     /// All annotations that are to be ours.
@@ -222,9 +221,8 @@ pub fn keep_with_status(view: &AppView<'_>, keys: &Keys, status: Status) -> AppP
     };
     let mut annotations = app.owned_annotations();
     set_status(&mut annotations, keys, &status);
-    let stages = annotate(ingress, app, annotations, Binding::AsSeen, BTreeMap::new(), keys);
-    let is_for_later = stages.iter().flatten().any(|change| matches!(change, Change::Edit(_)));
-    AppPlan { stages, status: Some(status).filter(|_| !is_for_later), warnings: Vec::new() }
+    let (stage, is_all) = annotate(ingress, app, annotations, false, BTreeMap::new(), keys);
+    AppPlan { stages: vec![stage], status: Some(status).filter(|_| is_all), warnings: Vec::new() }
 }
 
 /// Companions first, then the annotations: an auth check whose route is missing is an outage, and on the route
@@ -240,10 +238,12 @@ fn protect(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> AppPlan 
     let opened = open(app).filter(|(key, _)| !annotations.contains_key(key));
     let edits = opened.chain(protection.edits.clone()).collect();
     let mut stages = companions(view, protection, keys);
-    let binding = if protection.copied.is_empty() { Binding::Free } else { Binding::ByForce };
-    stages.extend(annotate(ingress, app, annotations, binding, edits, keys));
-    stages.push(delete_route_of_others(view, protection));
-    AppPlan { stages, status: Some(status), warnings: protection.warnings.clone() }
+    let (stage, is_all) = annotate(ingress, app, annotations, !protection.copied.is_empty(), edits, keys);
+    stages.push(stage);
+    if is_all {
+        stages.push(delete_route_of_others(view, protection));
+    }
+    AppPlan { stages, status: Some(status).filter(|_| is_all), warnings: protection.warnings.clone() }
 }
 
 /// All at once, but for a route that is in use already: it must not lead to a Service before that is there.
@@ -294,8 +294,7 @@ fn take_out_annotations(ingress: &IngressFacts, app: &AppFacts) -> Vec<Change> {
     }
     vec![Change::Annotate(Annotate {
         app: ingress.key.clone(),
-        uid: ingress.identity.uid(),
-        resource_version: Some(ingress.identity.resource_version()),
+        identity: ingress.identity.clone(),
         force: false,
         annotations: BTreeMap::new(),
     })]
@@ -365,28 +364,16 @@ fn set_status(annotations: &mut BTreeMap<String, String>, keys: &Keys, status: &
     }
 }
 
-/// What the app's Ingress may have become since it was seen for annotations to be applied to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Binding {
-    /// Anything: they protect it, and do so the better the earlier they are there.
-    Free,
-    /// Nothing else. They leave out what is not known to be there: were an earlier request carried out whose answer was lost,
-    /// they would take away what protects the app.
-    AsSeen,
-    /// Nothing else, since annotations are taken from others.
-    ByForce,
-}
-
-/// The requests after which `wanted` are our annotations on the app's Ingress, and those in `edits` have the values there;
-/// none if it is so already. Where not all of it can be done at once, the rest is for the next look.
+/// The request after which `wanted` are our annotations on the app's Ingress, and those in `edits` have the values there; none
+/// if it is so already. It may take two, each for the version that it finds: then only the first, and false.
 fn annotate(
     ingress: &IngressFacts,
     app: &AppFacts,
     wanted: BTreeMap<String, String>,
-    binding: Binding,
+    force: bool,
     mut edits: BTreeMap<String, Option<String>>,
     keys: &Keys,
-) -> Vec<Vec<Change>> {
+) -> (Vec<Change>, bool) {
     let is_forged = |key: &&&String| {
         app.foreign_annotation(key).is_some_and(|found| wanted.get(**key).map(String::as_str) != Some(found))
     };
@@ -398,22 +385,15 @@ fn annotate(
     edits.extend(forged.into_iter().map(|key| (key.clone(), None)));
     let edited = edit(ingress, edits);
     if is_applied {
-        return vec![edited];
+        return (edited, true);
     }
-    let apply = vec![Change::Annotate(Annotate {
-        app: ingress.key.clone(),
-        uid: ingress.identity.uid(),
-        resource_version: (binding != Binding::Free).then(|| ingress.identity.resource_version()),
-        force: binding == Binding::ByForce,
-        annotations: wanted,
-    })];
-    match binding {
-        Binding::Free => vec![edited, apply],
-        // What is forged would be a conflict.
-        Binding::AsSeen if !edited.is_empty() => vec![edited],
-        // Copies are replaced by a single request, since between two the app would be open.
-        Binding::AsSeen | Binding::ByForce => vec![apply],
+    // What is forged would be a conflict. But copies are replaced by a single request, since between two the app would be open.
+    if !edited.is_empty() && !force {
+        return (edited, false);
     }
+    let (app, identity) = (ingress.key.clone(), ingress.identity.clone());
+    let apply = Change::Annotate(Annotate { app, identity, force, annotations: wanted });
+    (vec![apply], edited.is_empty())
 }
 
 fn ingress_change(slot: Slot<&'_ IngressFacts>, wanted: &Ingress, keys: &Keys) -> Option<Change> {

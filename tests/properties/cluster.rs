@@ -395,12 +395,8 @@ impl Cluster {
     /// Server-side apply.
     fn apply(&mut self, annotate: &Annotate) -> Result<Vec<Event>, ApiError> {
         let conflict = |what: String| ApiError::Conflict(format!("{what} of {}", annotate.app));
-        let found = self.ingresses.get(&annotate.app).filter(|found| {
-            let identity = Identity::of(&found.metadata);
-            let version = annotate.resource_version.as_ref();
-            identity.uid() == annotate.uid
-                && version.is_none_or(|version| *version == identity.resource_version())
-        });
+        let is_meant = |found: &&Ingress| Identity::of(&found.metadata) == annotate.identity;
+        let found = self.ingresses.get(&annotate.app).filter(is_meant);
         let mut ingress = found.cloned().ok_or_else(|| conflict("another version".to_owned()))?;
         let before = ingress.metadata.annotations.clone().unwrap_or_default();
         ownership::apply(&mut ingress.metadata, MANAGER, &annotate.annotations, annotate.force)

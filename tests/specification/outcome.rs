@@ -72,7 +72,7 @@ impl Case {
             }
             failures.extend(unacceptable_to_the_api(protection));
         }
-        failures.extend(plan.stages.iter().flatten().filter_map(|change| careless(change, &decision)));
+        failures.extend(plan.stages.iter().flatten().filter_map(careless));
         failures
     }
 
@@ -457,9 +457,8 @@ fn unacceptable_to_the_api(protection: &Protection) -> Vec<String> {
     failures
 }
 
-/// A request that could hit another object, or another version, than the plan saw. Only what protects may hit any version: all
-/// else could take away protection that the plan did not see.
-fn careless(change: &Change, decision: &Decision) -> Option<String> {
+/// A request that could hit another object, or another version, than the plan saw.
+fn careless(change: &Change) -> Option<String> {
     let is_careful = match change {
         Change::Create(_) => true,
         Change::Repair(repair) => ["uid", "resourceVersion"]
@@ -467,12 +466,9 @@ fn careless(change: &Change, decision: &Decision) -> Option<String> {
             .all(|field| repair.patch["metadata"][field].as_str().is_some_and(|text| !text.is_empty())),
         Change::Delete { identity, .. }
         | Change::Edit(Edit { identity, .. })
+        | Change::Annotate(Annotate { identity, .. })
         | Change::HandOver(HandOver { identity, .. }) => {
             !identity.uid().is_empty() && !identity.resource_version().is_empty()
-        }
-        Change::Annotate(annotate) => {
-            let takes_away = !matches!(decision, Decision::Protect(_)) || annotate.force;
-            !annotate.uid.is_empty() && (annotate.resource_version.is_some() || !takes_away)
         }
     };
     (!is_careful).then(|| format!("it does not say which version it means: {}", describe_request(change)))

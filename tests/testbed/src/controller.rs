@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     guard::Guard,
     http::{self, Response},
-    port,
+    metrics, port,
     process::Process,
 };
 
@@ -101,6 +101,12 @@ impl Controller {
     /// Asks it for a path, such as `/metrics`. Fails without an HTTP answer.
     pub async fn get(&self, path: &str) -> Result<Response> {
         http::get(self.listen, path).await
+    }
+
+    /// Whether it is the replica that writes, as far as it knows.
+    pub async fn is_leading(&self) -> Result<bool> {
+        let text = self.get("/metrics").await?.text();
+        Ok(metrics::value(&text, "ingress_sso_leader")? > 0.5)
     }
 
     /// Where it serves health and metrics.

@@ -21,6 +21,8 @@
 //! | [`record`]        | a request as it arrived at one of these                                       |
 //! | [`ingress_nginx`] | the real ingress-nginx controller with a real nginx                           |
 //! | [`traefik`]       | the real Traefik, native and in the place of ingress-nginx                    |
+//! | [`faults`]        | a way to the API server on which requests, answers and watches go wrong         |
+//! | [`relay`]         | a way to a server that can be cut                                             |
 //! | [`network`]       | a private network: addresses and ports of their own, without root             |
 //! | [`dns`]           | a DNS server for the names of apps and Services                               |
 //! | [`skip`]          | leaving tests out loudly, and never in CI                                     |
@@ -61,6 +63,7 @@ pub mod controller;
 pub mod dns;
 pub mod duplicate_webhook;
 pub mod echo;
+pub mod faults;
 mod go;
 pub mod guard;
 pub mod helm;

@@ -6,17 +6,17 @@
 mod credentials;
 mod etcd;
 pub mod kubeconfig;
+mod server;
 mod servers;
 
 use std::{
     hash::{BuildHasher, RandomState},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
@@ -25,7 +25,8 @@ use kube::{Api, Client, Config, api::PostParams};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use self::credentials::Credentials;
-pub use self::etcd::Etcd;
+pub use self::etcd::{Etcd, Written};
+use self::server::Server;
 use crate::{assets, guard::Guard, port, process::Process, wait::eventually};
 
 /// Time for a server to become ready. About two seconds on an idle machine.
@@ -39,9 +40,8 @@ const ATTEMPTS: usize = 5;
 pub struct ControlPlane {
     // In this order they are stopped: those that depend first.
     controller_manager: Process,
-    /// `None` after [`ControlPlane::stop_api_server`].
-    api_server: Mutex<Option<Process>>,
-    etcd: Process,
+    api_server: Server,
+    etcd: Server,
     admin: Config,
     admin_kubeconfig: PathBuf,
     setup: Setup,
@@ -109,9 +109,10 @@ impl ControlPlane {
 
         let etcd = setup.start_etcd()?;
         let api_server = setup.start_api_server()?;
-        ready(&admin, &[&etcd, &api_server]).await?;
+        ready(&admin, || [&etcd, &api_server].iter().try_for_each(|process| process.ensure_running()))
+            .await?;
         let controller_manager = setup.start_controller_manager(&admin_kubeconfig)?;
-        let api_server = Mutex::new(Some(api_server));
+        let (api_server, etcd) = (Server::running(api_server), Server::running(etcd));
         Ok(Self { controller_manager, api_server, etcd, admin, admin_kubeconfig, setup })
     }
 
@@ -151,28 +152,53 @@ impl ControlPlane {
 
     /// Kills the API server (SIGKILL); etcd and its data stay. Fails when it is stopped already.
     pub fn stop_api_server(&self) -> Result<()> {
-        self.api_server().take().context("the API server is stopped already")?.kill()
+        self.api_server.stop()
     }
 
     /// Starts the API server again, on the same port with the same data, and returns when it is ready.
     ///
     /// Fails when it is running, and when it does not become ready.
     pub async fn start_api_server(&self) -> Result<()> {
-        ensure!(self.api_server().is_none(), "the API server is not stopped");
-        let api_server = self.setup.start_api_server()?;
-        ready(&self.admin, &[&self.etcd, &api_server]).await?;
-        *self.api_server() = Some(api_server);
-        Ok(())
+        self.api_server.start(|| self.setup.start_api_server())?;
+        self.until_ready().await
     }
 
     /// Stops the API server (SIGSTOP): connections stay open and are accepted, and nothing answers.
     pub fn pause_api_server(&self) -> Result<()> {
-        self.api_server().as_ref().context("the API server is stopped")?.pause()
+        self.api_server.pause()
     }
 
     /// Lets the API server go on after [`ControlPlane::pause_api_server`] (SIGCONT).
     pub fn resume_api_server(&self) -> Result<()> {
-        self.api_server().as_ref().context("the API server is stopped")?.resume()
+        self.api_server.resume()
+    }
+
+    /// Kills etcd (SIGKILL); its data stay, and the API server too. Fails when it is stopped already.
+    pub fn stop_etcd(&self) -> Result<()> {
+        self.etcd.stop()
+    }
+
+    /// Starts etcd again, with the same data, and returns when the API server has noticed.
+    ///
+    /// Fails when it is running, and when the API server does not become ready.
+    pub async fn start_etcd(&self) -> Result<()> {
+        self.etcd.start(|| self.setup.start_etcd())?;
+        self.until_ready().await
+    }
+
+    /// Stops etcd (SIGSTOP): the API server waits for it.
+    pub fn pause_etcd(&self) -> Result<()> {
+        self.etcd.pause()
+    }
+
+    /// Lets etcd go on after [`ControlPlane::pause_etcd`] (SIGCONT).
+    pub fn resume_etcd(&self) -> Result<()> {
+        self.etcd.resume()
+    }
+
+    async fn until_ready(&self) -> Result<()> {
+        let running = || [&self.etcd, &self.api_server].iter().try_for_each(|server| server.ensure_running());
+        ready(&self.admin, running).await
     }
 
     /// Where the API server listens.
@@ -195,24 +221,16 @@ impl ControlPlane {
         self.setup.guard.dir()
     }
 
-    /// Resident memory of etcd, API server (0 when stopped) and controller manager, in bytes.
+    /// Resident memory of etcd, API server and controller manager, in bytes; 0 of one that is stopped.
     pub fn resident_bytes(&self) -> Result<[u64; 3]> {
-        let api_server = self.api_server().as_ref().map(Process::resident_bytes).transpose()?;
-        Ok([self.etcd.resident_bytes()?, api_server.unwrap_or(0), self.controller_manager.resident_bytes()?])
+        let [etcd, api_server] = [&self.etcd, &self.api_server].map(Server::resident_bytes);
+        Ok([etcd?, api_server?, self.controller_manager.resident_bytes()?])
     }
 
-    /// Process ids of etcd, API server (unless it is stopped) and controller manager.
+    /// Process ids of etcd, API server and controller manager, as far as they are not stopped.
     pub fn pids(&self) -> Vec<u32> {
-        let api_server = self.api_server().as_ref().map(Process::pid);
-        [Some(self.etcd.pid()), api_server, Some(self.controller_manager.pid())]
-            .into_iter()
-            .flatten()
-            .collect()
-    }
-
-    fn api_server(&self) -> MutexGuard<'_, Option<Process>> {
-        // A panic elsewhere leaves it as valid as it was.
-        self.api_server.lock().unwrap_or_else(PoisonError::into_inner)
+        let pids = [self.etcd.pid(), self.api_server.pid(), Some(self.controller_manager.pid())];
+        pids.into_iter().flatten().collect()
     }
 }
 
@@ -243,11 +261,11 @@ impl Setup {
     }
 }
 
-/// Waits until the API server says that it is ready, or one of `processes` has ended.
-async fn ready(admin: &Config, processes: &[&Process]) -> Result<()> {
+/// Waits until the API server says that it is ready, or `running` fails.
+async fn ready(admin: &Config, running: impl Fn() -> Result<()>) -> Result<()> {
     let client = Client::try_from(admin.clone()).context("make a client")?;
     eventually("a ready API server", START, || async {
-        if let Err(ended) = processes.iter().try_for_each(|process| process.ensure_running()) {
+        if let Err(ended) = running() {
             return Ok(Some(Err(ended)));
         }
         let request = http::Request::get("/readyz").body(Vec::new())?;
