@@ -178,11 +178,13 @@ impl ControlPlane {
         self.etcd.stop()
     }
 
-    /// Starts etcd again, with the same data, and returns when the API server has noticed.
+    /// Starts etcd again, with the same data, and returns when it answers and the API server is ready.
     ///
     /// Fails when it is running, and when the API server does not become ready.
     pub async fn start_etcd(&self) -> Result<()> {
         self.etcd.start(|| self.setup.start_etcd())?;
+        // The API server does not notice at once that it was away.
+        eventually("etcd", START, || async { self.etcd().revision().await.map(Some) }).await?;
         self.until_ready().await
     }
 
