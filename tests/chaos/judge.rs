@@ -209,7 +209,7 @@ impl Judge {
             }
             self.broken.insert(key.clone(), change.revision);
             let is_own = change.place == (Kind::Ingress, key.clone());
-            let is_excused = is_by_people || is_own || evidence.are_rivals(change);
+            let is_excused = is_by_people || is_own || moves(change) || evidence.are_rivals(change);
             if !is_excused && !self.is_foreign(&change.place, evidence) {
                 let (kind, what) = &change.place;
                 self.findings.push(format!(
@@ -332,6 +332,16 @@ fn rank(world: &World, app: &ObjectKey, (class, host, _): &Spot) -> Option<(Time
     let is_served = spec.ingress_class_name.as_ref() == Some(class) && serves;
     let created = ingress.metadata.creation_timestamp.clone()?;
     is_served.then(|| (created, app.clone()))
+}
+
+/// Whether a route goes to another class with its app. Apps that relied on it get one of their own: to wait for that would leave
+/// the app open that moved.
+fn moves(change: &Change) -> bool {
+    let class = |object: &Option<Object>| match object {
+        Some(Object::Ingress(route)) => route.spec.as_ref()?.ingress_class_name.clone(),
+        _ => None,
+    };
+    matches!((class(&change.before), class(&change.after)), (Some(before), Some(after)) if before != after)
 }
 
 /// Whether `found` is what its owner `wanted`. A list that the controller edited stays where the server applies a manifest
