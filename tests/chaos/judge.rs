@@ -365,11 +365,9 @@ fn says_more(before: Option<&Object>, app: &Ingress) -> bool {
     all(before) != all(app)
 }
 
-/// Whether the controller itself calls `app` protected.
+/// Whether the controller itself calls `app` protected: also while it does not know yet that it need not be any more.
 fn is_promised(app: &Ingress) -> bool {
-    is_opted_in(app)
-        && annotation(app, STATUS[0]) == Some("Protected")
-        && owned_by(&app.metadata, MANAGER).contains(STATUS[0])
+    annotation(app, STATUS[0]) == Some("Protected") && owned_by(&app.metadata, MANAGER).contains(STATUS[0])
 }
 
 /// Whether the data plane of its class asks somebody about each request to `app`.

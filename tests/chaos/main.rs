@@ -47,7 +47,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Seeds at once, each on a control plane of its own.
-const THREADS: usize = 3;
+const THREADS: usize = 4;
 
 /// What all seeds share.
 #[derive(Default)]
