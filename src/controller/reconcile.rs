@@ -261,6 +261,9 @@ impl Reconciler {
             self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
             return;
         };
+        if prepared.plan.is_partial {
+            return;
+        }
         let is_new = |status: &Status| {
             let message = Some(&status.message).filter(|message| !message.is_empty());
             told.state.as_deref() != Some(&status.state.to_string()) || told.message.as_ref() != message

@@ -183,6 +183,8 @@ pub struct AppPlan {
     pub status: Option<Status>,
     /// What the admin should know.
     pub warnings: Vec<Warning>,
+    /// Whether more is due once this is done, which will show when it is looked at again.
+    pub is_partial: bool,
 }
 
 /// The requests that carry out `decision`. With `is_overdue`, a wait has been long enough to be told.
@@ -222,7 +224,12 @@ pub fn keep_with_status(view: &AppView<'_>, keys: &Keys, status: Status) -> AppP
     let mut annotations = app.owned_annotations();
     set_status(&mut annotations, keys, &status);
     let (stage, is_all) = annotate(ingress, app, annotations, false, BTreeMap::new(), keys);
-    AppPlan { stages: vec![stage], status: Some(status).filter(|_| is_all), warnings: Vec::new() }
+    AppPlan {
+        stages: vec![stage],
+        status: Some(status).filter(|_| is_all),
+        warnings: Vec::new(),
+        is_partial: !is_all,
+    }
 }
 
 /// Companions first, then the annotations: an auth check whose route is missing is an outage, and on the route
@@ -243,7 +250,12 @@ fn protect(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> AppPlan 
     if is_all {
         stages.push(delete_route_of_others(view, protection));
     }
-    AppPlan { stages, status: Some(status).filter(|_| is_all), warnings: protection.warnings.clone() }
+    AppPlan {
+        stages,
+        status: Some(status).filter(|_| is_all),
+        warnings: protection.warnings.clone(),
+        is_partial: !is_all,
+    }
 }
 
 /// All at once, but for a route that is in use already: it must not lead to a Service before that is there.

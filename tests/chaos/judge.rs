@@ -9,7 +9,9 @@ use super::ownership::owned_by;
 use super::replay::{Change, Object, Place, World};
 use super::world::is_ours;
 use ingress_sso::config::Settings;
-use ingress_sso::contract::{AUTH_URL, MANAGER, ROUTER_MIDDLEWARES, is_spelled_like_a_middleware};
+use ingress_sso::contract::{
+    AUTH_URL, CLOSED_MIDDLEWARE, MANAGER, ROUTER_MIDDLEWARES, is_spelled_like_a_middleware,
+};
 use ingress_sso::facts::ObjectKey;
 use ingress_sso::plan::changes::Kind;
 use k8s_openapi::api::networking::v1::Ingress;
@@ -28,6 +30,8 @@ type Spot = (String, String, String);
 /// See the module's documentation.
 pub(crate) struct Judge {
     settings: Settings,
+    /// Whether the API server closes apps by itself.
+    has_policies: bool,
     pub(crate) world: World,
     log: Vec<Change>,
     /// How many of the versions in the ledger have been seen, by place.
@@ -56,9 +60,10 @@ impl Evidence<'_> {
 }
 
 impl Judge {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, has_policies: bool) -> Self {
         Self {
             settings,
+            has_policies,
             world: World::default(),
             log: Vec::new(),
             seen: BTreeMap::new(),
@@ -157,8 +162,20 @@ impl Judge {
         }
     }
 
-    /// An app that asks for protection and was closed to strangers stays so, unless its owner opens it.
+    /// An app that asks for protection and was closed to strangers stays so, unless its owner opens it; and where the API server
+    /// sees to it, it is closed whoever does what.
     fn check_stays_closed(&mut self, change: &Change, is_by_people: bool) {
+        if let Some(Object::Ingress(app)) = &change.after
+            && self.has_policies
+            && is_opted_in(app)
+            && controller_of(app).is_some()
+            && !is_closed(app)
+        {
+            self.findings.push(format!(
+                "revision {}: Ingress {} asks for protection and is open: {:?}",
+                change.revision, change.place.1, app.metadata.annotations
+            ));
+        }
         let (Some(Object::Ingress(before)), Some(Object::Ingress(after))) = (&change.before, &change.after)
         else {
             return;
@@ -370,15 +387,19 @@ fn is_promised(app: &Ingress) -> bool {
     annotation(app, STATUS[0]) == Some("Protected") && owned_by(&app.metadata, MANAGER).contains(STATUS[0])
 }
 
-/// Whether the data plane of its class asks somebody about each request to `app`.
-fn is_closed(app: &Ingress) -> bool {
-    let class = app.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
-    let controller =
-        CLASSES.into_iter().find(|(name, _)| Some(*name) == class).map(|(_, controller)| controller);
-    match controller {
+/// Who serves the class of `app`, if anybody does.
+fn controller_of(app: &Ingress) -> Option<&'static str> {
+    let class = app.spec.as_ref()?.ingress_class_name.as_deref()?;
+    CLASSES.into_iter().find(|(name, _)| *name == class).map(|(_, controller)| controller)
+}
+
+/// Whether the data plane of its class asks somebody about each request to `app`, or refuses it.
+pub(crate) fn is_closed(app: &Ingress) -> bool {
+    match controller_of(app) {
         None => false,
         Some("traefik.io/ingress-controller") => {
-            annotation(app, ROUTER_MIDDLEWARES).is_some_and(is_spelled_like_a_middleware)
+            let list = annotation(app, ROUTER_MIDDLEWARES).unwrap_or_default();
+            list.contains(CLOSED_MIDDLEWARE) || is_spelled_like_a_middleware(list)
         }
         Some(_) => annotation(app, AUTH_URL).is_some_and(|url| !url.is_empty()),
     }

@@ -3,7 +3,7 @@
 use super::checks::entries_of_users;
 use super::ownership::owned_by_others;
 use super::replay::{Object, Place};
-use ingress_sso::contract::{AUTH_URL, MANAGER, ROUTER_MIDDLEWARES};
+use ingress_sso::contract::{AUTH_URL, CLOSED_MIDDLEWARE, MANAGER, ROUTER_MIDDLEWARES};
 use ingress_sso::facts::ObjectKey;
 use k8s_openapi::api::networking::v1::Ingress;
 use serde_json::{Value, json};
@@ -101,7 +101,8 @@ fn their_annotations(ingress: &Ingress) -> BTreeMap<String, String> {
     annotations.retain(|name, _| !name.starts_with("sso.djieno.com/status"));
     if let Some(list) = annotations.remove(ROUTER_MIDDLEWARES) {
         let key = ObjectKey::of(&ingress.metadata);
-        let entries = entries_of_users(&key.namespace, &list);
+        let mut entries = entries_of_users(&key.namespace, &list);
+        entries.retain(|entry| entry != CLOSED_MIDDLEWARE);
         if !entries.is_empty() {
             annotations.insert(ROUTER_MIDDLEWARES.to_owned(), entries.join(","));
         }

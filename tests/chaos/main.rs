@@ -3,13 +3,14 @@
 //! Two replicas of the real controller, on a real API server and a real etcd, while people make, change and delete apps and
 //! what was made for them, and while replicas, API server and etcd are killed and stopped, requests are refused, answers lost
 //! and watches stall (see [`trouble`] and [`people`]). What people and trouble do follows from a seed; when exactly it happens
-//! does not. Afterwards each write is judged that etcd remembers, in order (see [`judge`]), whoever may have seen it.
+//! does not. Every other seed has the policies of `ingress-sso admission`. Afterwards each write is judged that etcd remembers, in order (see [`judge`]), whoever may have seen it.
 //!
 //! `CHAOS_SEEDS` is how many seeds there are (20), `CHAOS_FIRST` the first of them (1), `CHAOS_SECONDS` how long each has trouble
 //! (15).
 
 #![allow(clippy::expect_used, reason = "the vocabulary of random worlds, which this shares, is fixed text")]
 
+mod admission;
 mod app;
 mod clock;
 mod judge;
@@ -40,7 +41,7 @@ mod world;
 use anyhow::{Context, Result};
 use ingress_sso_testbed::control_plane::ControlPlane;
 use libtest_mimic::{Arguments, Failed, Trial};
-use seed::Tally;
+use seed::{Seed, Tally};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,7 +81,7 @@ fn number(variable: &str, usual: u64) -> u64 {
 }
 
 impl Shared {
-    fn run(&self, seed: u64, span: Duration) -> Result<()> {
+    fn run(&self, number: u64, span: Duration) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let idle = self.planes.lock().unwrap_or_else(PoisonError::into_inner).pop();
         runtime.block_on(async {
@@ -88,11 +89,12 @@ impl Shared {
                 Some(plane) => plane,
                 None => seed::control_plane().await?,
             };
-            let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos").join(format!("seed-{seed}"));
+            let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos").join(format!("seed-{number}"));
             // One on which something went wrong is not used again.
-            let tally = seed::run(&plane, seed, span, &dir).await.with_context(|| {
-                format!("again with: make chaos SEEDS=1 FIRST={seed} SECONDS={}", span.as_secs())
-            })?;
+            let seed = Seed { plane: &plane, number, span, dir: &dir };
+            let again =
+                || format!("again with: make chaos SEEDS=1 FIRST={number} SECONDS={}", span.as_secs());
+            let tally = seed.live().await.with_context(again)?;
             self.planes.lock().unwrap_or_else(PoisonError::into_inner).push(plane);
             self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&tally);
             Ok(())

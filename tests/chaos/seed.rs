@@ -1,9 +1,10 @@
 //! One seed: some seconds of people and trouble, then quiet; and the verdict on all that was written.
 
+use super::admission;
 use super::app::{ALPHA, NAMESPACES};
 use super::checks::{check_middlewares, check_promises, check_routes};
 use super::clock::Clock;
-use super::controller::{all_objects, index_of, still_to_do};
+use super::controller::{CLASSES, all_objects, index_of, still_to_do};
 use super::judge::{Evidence, Judge};
 use super::ledger::Ledger;
 use super::people::People;
@@ -12,7 +13,7 @@ use super::trouble::Trouble;
 use super::world::settings;
 use anyhow::{Context, Result, bail, ensure};
 use ingress_sso_testbed::builders::{ingress_class, namespace};
-use ingress_sso_testbed::control_plane::ControlPlane;
+use ingress_sso_testbed::control_plane::{ControlPlane, Etcd};
 use ingress_sso_testbed::traefik::install_crds;
 use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::core::v1::Namespace;
@@ -23,7 +24,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");
 
@@ -63,93 +64,110 @@ pub(crate) async fn control_plane() -> Result<ControlPlane> {
     let flags = ["--storage-media-type=application/json", "--etcd-compaction-interval=0"];
     let plane = ControlPlane::start_with(&flags).await?;
     let classes = Api::<IngressClass>::all(plane.client()?);
-    for (name, controller) in super::controller::CLASSES {
+    for (name, controller) in CLASSES {
         classes.create(&PostParams::default(), &ingress_class(name, controller)).await?;
     }
     install_crds(&plane).await?;
     Ok(plane)
 }
 
-/// Lives through `seed`, with `span` of trouble. The error says what must not have happened; `dir` then has the logs.
-pub(crate) async fn run(plane: &ControlPlane, seed: u64, span: Duration, dir: &Path) -> Result<Tally> {
-    let alpha = format!("alpha=http://{ALPHA}:9000");
-    let outposts = ["--outpost", &alpha, "--outpost", "beta=https://beta.example.com:9443"];
-    let args = [&outposts[..], &["--default-outpost", "alpha"]].concat();
-    let ledger = Arc::<Mutex<Ledger>>::default();
-    let mut trouble = Trouble::start(plane, seed, PROGRAM, &args, Arc::clone(&ledger)).await?;
-    let result = live(plane, seed, span, &mut trouble, ledger, dir).await;
-    if result.is_err() {
-        std::fs::create_dir_all(dir)?;
-        for (number, log) in trouble.logs().iter().enumerate() {
-            std::fs::write(dir.join(format!("replica-{number}.log")), log)?;
+/// What happens on `plane` because of one number.
+pub(crate) struct Seed<'a> {
+    pub(crate) plane: &'a ControlPlane,
+    pub(crate) number: u64,
+    /// For how long there is trouble.
+    pub(crate) span: Duration,
+    /// Where logs are written to if something is wrong.
+    pub(crate) dir: &'a Path,
+}
+
+impl Seed<'_> {
+    /// Lives through it, and leaves the control plane as it was. The error says what must not have happened.
+    pub(crate) async fn live(&self) -> Result<Tally> {
+        let alpha = format!("alpha=http://{ALPHA}:9000");
+        let outposts = ["--outpost", &alpha, "--outpost", "beta=https://beta.example.com:9443"];
+        let args = [&outposts[..], &["--default-outpost", "alpha"]].concat();
+        let ledger = Arc::<Mutex<Ledger>>::default();
+        let mut trouble =
+            Trouble::start(self.plane, self.number, PROGRAM, &args, Arc::clone(&ledger)).await?;
+        let result = self.happen(&mut trouble, &ledger).await;
+        if result.is_err() {
+            std::fs::create_dir_all(self.dir)?;
+            for (number, log) in trouble.logs().iter().enumerate() {
+                std::fs::write(self.dir.join(format!("replica-{number}.log")), log)?;
+            }
         }
+        drop(trouble);
+        clean(self.plane).await?;
+        result.with_context(|| format!("the logs are in {}", self.dir.display()))
     }
-    clean(plane).await?;
-    result.with_context(|| format!("the logs are in {}", dir.display()))
+
+    /// Some time of people and trouble, then quiet, then the verdict.
+    async fn happen(&self, trouble: &mut Trouble<'_>, ledger: &Arc<Mutex<Ledger>>) -> Result<Tally> {
+        let (client, etcd) = (self.plane.client()?, self.plane.etcd());
+        for name in NAMESPACES {
+            Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace(name)).await?;
+        }
+        let has_policies = self.number.is_multiple_of(2);
+        if has_policies {
+            admission::install(self.plane, PROGRAM).await?;
+        }
+        let begin = etcd.revision().await? + 1;
+        let mut people = People::new(client, self.number, Arc::clone(ledger));
+        let (mut clock, mut judge) = (Clock::default(), Judge::new(settings(), has_policies));
+        let until = Instant::now() + self.span;
+        let story = async {
+            tokio::try_join!(people.live(until), trouble.make(until))?;
+            trouble.end().await?;
+            // Long enough for the clock to see the last of it.
+            sleep(Duration::from_millis(300)).await;
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            ended = story => ended?,
+            () = clock.run(etcd) => {}
+        }
+        let quiet = until_quiet(etcd, begin, &mut clock, &mut judge, ledger).await;
+        let findings = &judge.findings;
+        if !findings.is_empty() || quiet.is_err() {
+            std::fs::create_dir_all(self.dir)?;
+            let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            let evidence = Evidence { ledger: &ledger, clock: &clock };
+            std::fs::write(self.dir.join("history.txt"), judge.story(&evidence))?;
+        }
+        ensure!(
+            findings.is_empty(),
+            "{} things must not have been:\n{}",
+            findings.len(),
+            findings.join("\n")
+        );
+        quiet?;
+        trouble.stop().await?;
+        Ok(Tally {
+            seeds: 1,
+            acts: people.acts,
+            writes: judge.judged(),
+            troubles: trouble.counts.clone(),
+            faults: trouble.faults(),
+            longest_broken: judge.longest_broken,
+        })
+    }
 }
 
-async fn live(
-    plane: &ControlPlane,
-    seed: u64,
-    span: Duration,
-    trouble: &mut Trouble<'_>,
-    ledger: Arc<Mutex<Ledger>>,
-    dir: &Path,
-) -> Result<Tally> {
-    let client = plane.client()?;
-    for name in NAMESPACES {
-        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace(name)).await?;
-    }
-    let begin = plane.etcd().revision().await?;
-    let mut people = People::new(client, seed, Arc::clone(&ledger));
-    let (mut clock, mut judge) = (Clock::default(), Judge::new(settings()));
-    let until = Instant::now() + span;
-    let story = async {
-        tokio::try_join!(people.live(until), trouble.make(until))?;
-        trouble.end().await?;
-        // Long enough for the clock to see the last of it.
-        sleep(Duration::from_millis(300)).await;
-        anyhow::Ok(())
-    };
-    tokio::select! {
-        ended = story => ended?,
-        () = clock.run(plane.etcd()) => {}
-    }
-    let quiet = until_quiet(plane, begin, &mut clock, &mut judge, &ledger).await;
-    let findings = &judge.findings;
-    if !findings.is_empty() || quiet.is_err() {
-        std::fs::create_dir_all(dir)?;
-        let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        let evidence = Evidence { ledger: &ledger, clock: &clock };
-        std::fs::write(dir.join("history.txt"), judge.story(&evidence))?;
-    }
-    ensure!(findings.is_empty(), "{} things must not have been:\n{}", findings.len(), findings.join("\n"));
-    quiet?;
-    trouble.stop().await?;
-    Ok(Tally {
-        seeds: 1,
-        acts: people.acts,
-        writes: judge.judged(),
-        troubles: trouble.counts.clone(),
-        faults: trouble.faults(),
-        longest_broken: judge.longest_broken,
-    })
-}
-
-/// Judges all that is written until nothing is any more and all is as it should be.
+/// Judges all that is written from revision `next` on until nothing is any more and all is as it should be.
 async fn until_quiet(
-    plane: &ControlPlane,
-    begin: u64,
+    etcd: Etcd,
+    mut next: u64,
     clock: &mut Clock,
     judge: &mut Judge,
     ledger: &Mutex<Ledger>,
 ) -> Result<()> {
     let start = Instant::now();
-    let (mut next, mut last_write) = (begin + 1, start);
+    let mut last_write = start;
     loop {
-        let watch = tokio::time::timeout(QUIET / 4, clock.run(plane.etcd()));
-        _ = watch.await;
-        let history = plane.etcd().history(next, &KEYS).await?;
+        // It never ends by itself.
+        _ = timeout(QUIET / 4, clock.run(etcd)).await;
+        let history = etcd.history(next, &KEYS).await?;
         let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         let evidence = Evidence { ledger: &ledger, clock };
         for written in history {
@@ -183,6 +201,7 @@ fn unsettled(judge: &Judge) -> Option<String> {
 
 /// Takes away what a seed has left, for the next one.
 async fn clean(plane: &ControlPlane) -> Result<()> {
+    admission::remove(plane, PROGRAM).await?;
     let namespaces = Api::<Namespace>::all(plane.client()?);
     for name in NAMESPACES {
         _ = namespaces.delete(name, &DeleteParams::default()).await;
