@@ -51,12 +51,13 @@ async fn passes(lane: Lane, name: &str) -> Result<bool> {
 /// `X-Forwarded-Proto` away, without which the outpost lets nobody pass: a class of ingress-nginx that is said to be Traefik's is
 /// closed to strangers and to its own users alike.
 async fn what_protects_on_traefik_lets_nobody_in_on_nginx(lane: Lane) -> Result<()> {
+    let public = Regex::new("^/public$")?;
     for flavour in [Flavour::Rust, Flavour::Go] {
         let site = Site::new(lane).await?;
         let (app, other) =
             (App::open(&site, "app", |app| app).await?, App::open(&site, "other", |app| app).await?);
         let closed = Provider::forward_single(&app.url(""))?;
-        let skip_paths = vec![Regex::new("^/public$")?];
+        let skip_paths = vec![public.clone()];
         let open = Provider { skip_paths, ..Provider::forward_single(&other.url(""))? };
         let outpost = site.outpost_of(flavour, "main", vec![closed, open]).await?;
         let _controller = site.controller(&["main"], &["--class", "nginx=traefik-nginx"]).await?;
