@@ -613,6 +613,21 @@ async fn helm_installs_upgrades_and_uninstalls_it() -> Result<()> {
     let same = deployments.get("demo-ingress-sso").await?;
     assert_eq!(same.metadata.generation, installed.metadata.generation, "an upgrade to the same is none");
 
+    // Of a class that no other test has.
+    let policies = "--set=admission.closing.enabled=true,admission.closing.classes.only-here=nginx,\
+                    admission.status.enabled=true,admission.opening.enabled=true";
+    let find = async || {
+        let kinds = "mutatingadmissionpolicies,mutatingadmissionpolicybindings,validatingadmissionpolicies,\
+                     validatingadmissionpolicybindings";
+        let args = ["get", kinds, "-l", "app.kubernetes.io/name=ingress-sso", "-o", "name"];
+        kubectl(plane.kubeconfig(), &args).await
+    };
+    run("upgrade", &[policies]).await?;
+    let policies = find().await?;
+    assert_eq!(policies.lines().count(), 6, "{policies}");
+    run("upgrade", &["--reset-values"]).await?;
+    assert_eq!(find().await?, "");
+
     let file = Values::new(values_of("namespaced"))?;
     run("upgrade", &["--values", file.path()]).await?;
     let upgraded = deployments.get("demo-ingress-sso").await?;
