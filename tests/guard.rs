@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ingress_sso::cli::Policy;
 use ingress_sso::commands::admission_guards;
 use ingress_sso::config::Settings;
-use ingress_sso::contract::{AUTH_URL, CLOSED_URL, DEFAULT_PREFIX};
+use ingress_sso::contract::{AUTH_URL, CLOSED_URL, DEFAULT_PREFIX, ROUTER_MIDDLEWARES};
 use ingress_sso_testbed::control_plane::kubeconfig;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
@@ -45,7 +45,8 @@ impl World {
         install_crds(scene.plane()).await?;
         let admin = scene.plane().kubeconfig();
         kubectl(admin, &["apply", "-f", INSTALL]).await?;
-        let printed = printed(&[policies, "--class=nginx=nginx"])?;
+        scene.class("traefik", "traefik.io/ingress-controller").await?;
+        let printed = printed(&[policies, "--class=nginx=nginx,traefik=traefik"])?;
         kubectl_with_input(admin, &["apply", "--warnings-as-errors", "-f", "-"], &printed).await?;
         kubectl_with_input(admin, &["apply", "-f", "-"], &accounts(scene.namespace())).await?;
         let controller_kubeconfig = scene.plane().service_account_kubeconfig(CONTROLLER, CONTROLLER).await?;
@@ -299,6 +300,31 @@ async fn only_who_may_opens_an_app() -> Result<()> {
     scene.until_only(&["app"]).await?;
     edit(owner, "app", &annotations(AUTH_URL, Some(own))).await.context("an app that asks for nothing")?;
     Ok(())
+}
+
+/// A Middleware of the owner's that is called like one of the controller's, and asks nobody.
+#[tokio::test]
+async fn nobody_puts_a_middleware_in_the_place_of_the_controllers() -> Result<()> {
+    let world = World::new(ALL).await?;
+    let (scene, owner) = (&world.scene, &world.owner);
+    let app = scene.opted_in("app", "app.example.com").class("traefik").build();
+    owner.create(&PostParams::default(), &app).await?;
+    let app = scene.until_protected("app").await?;
+    let ours = annotation(&app, ROUTER_MIDDLEWARES).context("no list")?.to_owned();
+    let forged = "x-authentik-mine-0123456789@kubernetescrd";
+    for list in [forged.to_owned(), format!("{forged},{ours}"), format!("strip@file, {forged}")] {
+        let result = edit(owner, "app", &annotations(ROUTER_MIDDLEWARES, Some(&list))).await;
+        denied(&list, result, &[ROUTER_MIDDLEWARES, &list, "leave that out"])?;
+    }
+    scene.stays::<Ingress>("app").await?;
+    let own = format!("{ours},strip@file");
+    edit(owner, "app", &annotations(ROUTER_MIDDLEWARES, Some(&own))).await.context("one more entry")?;
+    let without = edit(owner, "app", &annotations(ROUTER_MIDDLEWARES, Some("strip@file"))).await?;
+    assert_eq!(annotation(&without, ROUTER_MIDDLEWARES), Some("closed@ingress-sso,strip@file"));
+    eventually("its own entry and theirs", PATIENCE, || async {
+        Ok((annotation(&scene.ingress("app").await?, ROUTER_MIDDLEWARES) == Some(own.as_str())).then_some(()))
+    })
+    .await
 }
 
 /// Nothing of the cluster's own needs a right for it.

@@ -3,15 +3,12 @@
 //! What these policies write, nobody owns: the controller's server-side apply takes it over without a conflict, and a user's does not
 //! take it away.
 
-use super::{API_VERSION, asks, class_of, list, metadata};
+use super::{API_VERSION, OUR_MIDDLEWARE, asks, class_of, list, metadata};
 use crate::config::Settings;
 use crate::contract::{AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, MANAGER, ROUTER_MIDDLEWARES};
 use crate::plan::Dialect;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-
-/// Spelled like an entry of [`ROUTER_MIDDLEWARES`] that the controller writes; see [`crate::contract::middleware_name`].
-const OUR_MIDDLEWARE: &str = "^.+[-_]authentik-.+-[0-9a-f]{10}@kubernetescrd$";
 
 /// A policy and its binding for each way to close an app of `classes`.
 pub(super) fn policies(settings: &Settings, classes: &[(String, Dialect)]) -> Vec<Value> {

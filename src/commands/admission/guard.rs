@@ -3,8 +3,8 @@
 //! Rights are asked about by made-up resources in the group that is the prefix of the annotations, so that RBAC grants them and nobody
 //! has them by a right that he holds for something else; `cluster-admin` holds all.
 
-use super::{API_VERSION, annotation, asks, class_of, list, metadata};
-use crate::contract::{AUTH_URL, CLOSED_URL, Keys, MANAGER, OUTPOST_PATH};
+use super::{API_VERSION, OUR_MIDDLEWARE, annotation, asks, class_of, list, metadata};
+use crate::contract::{AUTH_URL, CLOSED_URL, Keys, MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES};
 use crate::plan::NGINX_CHECK;
 use serde_json::{Value, json};
 
@@ -80,8 +80,28 @@ pub(super) fn opening(keys: &Keys, controllers: &[String]) -> Vec<Value> {
             ),
         }
     }));
+    rules.push(Rule {
+        expression: names_no_other_middleware(),
+        message: message(
+            ROUTER_MIDDLEWARES,
+            &annotation("object", ROUTER_MIDDLEWARES),
+            "it names a Middleware as only the controller names its own: leave that out",
+            &right,
+            keys,
+        ),
+    });
     let asked = [json!({ "name": "asks-for-protection", "expression": asks(keys, "oldObject") })];
     policy(&name, &["UPDATE"], &asked, &rules, &right, keys, controllers)
+}
+
+/// Whether no entry looks like one that asks an outpost but those that were there, so that nobody makes a Middleware that asks nobody and
+/// puts it in the place of the controller's. Without any such entry the app is closed.
+fn names_no_other_middleware() -> String {
+    let (new, old) = (annotation("object", ROUTER_MIDDLEWARES), annotation("oldObject", ROUTER_MIDDLEWARES));
+    format!(
+        "{new}.split(',').all(entry, !entry.trim().matches('{OUR_MIDDLEWARE}') || {old}.split(',').exists(before, before.trim() == \
+         entry.trim()))"
+    )
 }
 
 /// An annotation as it was; there is no such thing when an object is created.

@@ -27,6 +27,10 @@ const API_VERSION: &str = "admissionregistration.k8s.io/v1";
 /// Label of all that is printed, and its value.
 const NAME: &str = "app.kubernetes.io/name";
 
+/// Spelled like an entry of [`crate::contract::ROUTER_MIDDLEWARES`] that the controller writes; see
+/// [`crate::contract::middleware_name`].
+const OUR_MIDDLEWARE: &str = "^.+[-_]authentik-.+-[0-9a-f]{10}@kubernetescrd$";
+
 /// Prints the policies.
 pub fn admission(args: &AdmissionArgs) -> Result<(), CommandError> {
     let settings = args.plan.settings()?;
