@@ -188,7 +188,8 @@ async fn without_classes_there_is_nothing_to_close() -> Result<()> {
 async fn a_cluster_without_such_policies_is_told_apart_and_works() -> Result<()> {
     let flags = [
         "--feature-gates=MutatingAdmissionPolicy=false",
-        "--runtime-config=admissionregistration.k8s.io/v1/mutatingadmissionpolicies=false,admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings=false",
+        "--runtime-config=admissionregistration.k8s.io/v1/mutatingadmissionpolicies=false,\
+         admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings=false",
     ];
     let scene = Scene::with_api_server(PROGRAM, &flags).await?;
     let admission = |args: &[&str]| {

@@ -13,8 +13,9 @@ pub struct AdmissionArgs {
     #[command(flatten)]
     pub cluster: ClusterArgs,
 
-    /// Which policies, separated by commas. closing: an app is closed until it is protected. status: only the controller writes what
-    /// the annotations say of an app. opening: only who has the right to may open an app that asks for protection.
+    /// Which policies, separated by commas. closing: an app is closed until it is protected. status: only the
+    /// controller writes what the annotations say of an app. opening: only who has the right to may open an app that
+    /// asks for protection.
     #[arg(long = "policy", value_delimiter = ',', default_value = "closing", value_name = "POLICY")]
     pub policies: Vec<Policy>,
 

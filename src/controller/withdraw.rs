@@ -192,9 +192,10 @@ async fn with_claim(
     Ok(withdrawn)
 }
 
-/// An app that admission would close as soon as it is taken back. One of each class is asked about: policies are for classes.
+/// An app that admission would close as soon as it is taken back. One of each class and namespace is asked about,
+/// since policies are for classes, and admins bind them to namespaces.
 async fn first_closed(writer: &Writer, index: &SharedIndex, withdrawal: &Withdrawal) -> Option<ObjectKey> {
-    let of_each_class: BTreeMap<ClassRef, (ObjectKey, Change)> = index.with(|index| {
+    let samples: BTreeMap<(ClassRef, Arc<str>), (ObjectKey, Change)> = index.with(|index| {
         let apps = index.all_keys().into_iter().filter_map(|key| match key {
             Key::App(app) if withdrawal.scope.contains(&app.namespace) => Some(app),
             _ => None,
@@ -207,11 +208,11 @@ async fn first_closed(writer: &Writer, index: &SharedIndex, withdrawal: &Withdra
             let class = asks.then(|| ingress.class.clone())?;
             let change =
                 stages(index, &Key::App(app.clone()), withdrawal.way).into_iter().flatten().next()?;
-            Some((class, (app, change)))
+            Some(((class, app.namespace.clone()), (app, change)))
         })
         .collect()
     });
-    for (app, change) in of_each_class.into_values() {
+    for (app, change) in samples.into_values() {
         if writer.would_be_closed(&change).await {
             return Some(app);
         }

@@ -277,8 +277,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether admission would close the app that `change` opens. Asked by a dry run, of which nothing is kept; where the API server
-    /// rejects that, the change itself will show why.
+    /// Whether admission would close the app that `change` opens. Asked by a dry run, of which nothing is kept; where
+    /// the API server rejects that, the change itself will show why.
     pub(super) async fn would_be_closed(&self, change: &Change) -> bool {
         let (app, params, patch) = match change {
             Change::Annotate(annotate) => {

@@ -47,9 +47,9 @@ async fn passes(lane: Lane, name: &str) -> Result<bool> {
     Ok(echoed.request.headers(name).contains(&"forged"))
 }
 
-/// nginx passes on what a client says of host and path, and an outpost that is asked at `/auth/traefik` believes it. But nginx takes
-/// `X-Forwarded-Proto` away, without which the outpost lets nobody pass: a class of ingress-nginx that is said to be Traefik's is
-/// closed to strangers and to its own users alike.
+/// nginx passes on what a client says of host and path, and an outpost that is asked at `/auth/traefik` believes it.
+/// But nginx takes `X-Forwarded-Proto` away, without which the outpost lets nobody pass: a class of ingress-nginx that
+/// is said to be Traefik's is closed to strangers and to its own users alike.
 async fn what_protects_on_traefik_lets_nobody_in_on_nginx(lane: Lane) -> Result<()> {
     let public = Regex::new("^/public$")?;
     for flavour in [Flavour::Rust, Flavour::Go] {

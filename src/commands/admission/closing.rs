@@ -1,7 +1,7 @@
 //! Closes an app from the moment it asks for protection until the controller has protected it.
 //!
-//! What these policies write, nobody owns: the controller's server-side apply takes it over without a conflict, and a user's does not
-//! take it away.
+//! What these policies write, nobody owns: the controller's server-side apply takes it over without a conflict, and a
+//! user's does not take it away.
 
 use super::{API_VERSION, OUR_MIDDLEWARE, asks, class_of, list, metadata};
 use crate::config::Settings;

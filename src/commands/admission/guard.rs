@@ -1,7 +1,7 @@
 //! Who may do what to an app's annotations.
 //!
-//! Rights are asked about by made-up resources in the group that is the prefix of the annotations, so that RBAC grants them and nobody
-//! has them by a right that he holds for something else; `cluster-admin` holds all.
+//! Rights are asked about by made-up resources in the group that is the prefix of the annotations, so that RBAC grants
+//! them and nobody has them by a right that he holds for something else; `cluster-admin` holds all.
 
 use super::{API_VERSION, OUR_MIDDLEWARE, annotation, asks, class_of, list, metadata};
 use crate::contract::{AUTH_URL, CLOSED_URL, Keys, MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES};
@@ -23,8 +23,8 @@ struct Rule {
     message: String,
 }
 
-/// Only the controllers, and whoever has the right, may write what is said of an app. To take it away is allowed: it is written again,
-/// and `kubectl replace` has to go on working.
+/// Only the controllers, and whoever has the right, may write what is said of an app. To take it away is allowed: it is
+/// written again, and `kubectl replace` has to go on working.
 pub(super) fn status(keys: &Keys, controllers: &[String]) -> Vec<Value> {
     let name = format!("{MANAGER}-status");
     let right = Right { subresource: "status", verb: "update" };
@@ -94,13 +94,13 @@ pub(super) fn opening(keys: &Keys, controllers: &[String]) -> Vec<Value> {
     policy(&name, &["UPDATE"], &asked, &rules, &right, keys, controllers)
 }
 
-/// Whether no entry looks like one that asks an outpost but those that were there, so that nobody makes a Middleware that asks nobody and
-/// puts it in the place of the controller's. Without any such entry the app is closed.
+/// Whether no entry looks like one that asks an outpost but those that were there, so that nobody makes a Middleware
+/// that asks nobody and puts it in the place of the controller's. Without any such entry the app is closed.
 fn names_no_other_middleware() -> String {
     let (new, old) = (annotation("object", ROUTER_MIDDLEWARES), annotation("oldObject", ROUTER_MIDDLEWARES));
     format!(
-        "{new}.split(',').all(entry, !entry.trim().matches('{OUR_MIDDLEWARE}') || {old}.split(',').exists(before, before.trim() == \
-         entry.trim()))"
+        "{new}.split(',').all(entry, !entry.trim().matches('{OUR_MIDDLEWARE}') || {old}.split(',').exists(before, \
+         before.trim() == entry.trim()))"
     )
 }
 
@@ -118,8 +118,8 @@ fn in_words(field: &str, value: &str, what: &str, right: &Right, keys: &Keys) ->
     let Right { verb, .. } = right;
     let (resource, group) = (right.resource(), keys.prefix());
     format!(
-        "'Ingress ' + request.namespace + '/' + request.name + ': {field} would be \"' + {value} + '\", and {what}, or have an admin grant \
-         you the verb {verb} on {resource} in the API group {group}'"
+        "'Ingress ' + request.namespace + '/' + request.name + ': {field} would be \"' + {value} + '\", and {what}, or \
+         have an admin grant you the verb {verb} on {resource} in the API group {group}'"
     )
 }
 
@@ -148,8 +148,8 @@ impl Right {
     }
 }
 
-/// A policy, its binding, and a `ClusterRole` that may do what it forbids. Requests for the status are looked at too, since they change
-/// annotations as well.
+/// A policy, its binding, and a `ClusterRole` that may do what it forbids. Requests for the status are looked at too,
+/// since they change annotations as well.
 fn policy(
     name: &str,
     operations: &[&str],

@@ -52,7 +52,8 @@ pub fn manifests(settings: &Settings, classes: &[(String, Dialect)]) -> String {
     stream(&closing::policies(settings, classes))
 }
 
-/// Those of `policies` that say who may do what, as a YAML stream. They do not hold for `accounts`, which are the users of controllers.
+/// Those of `policies` that say who may do what, as a YAML stream. They do not hold for `accounts`, which are the users
+/// of controllers.
 pub fn guards(settings: &Settings, policies: &[Policy], accounts: &[String]) -> String {
     let documents =
         Policy::ALL.into_iter().filter(|policy| policies.contains(policy)).flat_map(|policy| match policy {
