@@ -83,7 +83,11 @@ testbed: ## Build and install once what tests run: Kubernetes, ingress-nginx, Tr
 	@target/debug/testbed-build >/dev/null
 
 .PHONY: manifests
-manifests: ## Generate install.yaml, prometheus-rules.yaml and grafana-dashboard.json in deploy/ from the Helm chart there
+manifests: ## Generate the chart's admission policies from the program, and what else is in deploy/ from the chart
+	@cargo build --quiet --bin ingress-sso
+	target/debug/ingress-sso admission --policy=closing,status,opening --annotation-prefix=prefix.invalid \
+		--class=url.invalid=nginx,middleware.invalid=traefik --controller=namespace/account \
+		>deploy/chart/files/admission.yaml
 	@cargo build --quiet --package ingress-sso-testbed --bin helm
 	{ cat deploy/namespace.yaml; $(HELM_TEMPLATE); } >deploy/install.yaml
 	$(HELM_TEMPLATE) --set prometheusRule.enabled=true --show-only templates/prometheusrule.yaml >deploy/prometheus-rules.yaml

@@ -256,6 +256,21 @@ pub fn keys(prefix: &str) -> Result<Keys, InvalidSetting> {
     Ok(Keys::new(prefix))
 }
 
+/// The users of `ServiceAccounts` that are given as `NAMESPACE/NAME`, as the API server knows them.
+pub fn accounts(flag: &'static str, texts: &[String]) -> Result<Vec<String>, InvalidSetting> {
+    let user = |text: &String| match text.split_once('/') {
+        Some((namespace, name)) if is_dns_label(namespace) && is_dns_subdomain(name) => {
+            Ok(format!("system:serviceaccount:{namespace}:{name}"))
+        }
+        _ => Err(invalid(
+            flag,
+            text,
+            "write a ServiceAccount as NAMESPACE/NAME, such as ingress-sso/ingress-sso".to_owned(),
+        )),
+    };
+    texts.iter().map(user).collect()
+}
+
 /// Namespaces in which the controller looks and writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {

@@ -6,6 +6,7 @@ use ingress_sso::config::Settings;
 use ingress_sso::contract::{AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, ROUTER_MIDDLEWARES};
 use ingress_sso::plan::Dialect;
 use ingress_sso_testbed::builders::IngressBuilder;
+use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
 use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, PATIENCE, Scene, annotation};
 use ingress_sso_testbed::traefik::install_crds;
@@ -182,6 +183,69 @@ async fn without_classes_there_is_nothing_to_close() -> Result<()> {
     Ok(())
 }
 
+/// A cluster that is older, as far as the policies go.
+#[tokio::test]
+async fn a_cluster_without_such_policies_is_told_apart_and_works() -> Result<()> {
+    let flags = [
+        "--feature-gates=MutatingAdmissionPolicy=false",
+        "--runtime-config=admissionregistration.k8s.io/v1/mutatingadmissionpolicies=false,\
+         admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings=false",
+    ];
+    let scene = Scene::with_api_server(PROGRAM, &flags).await?;
+    let admission = |args: &[&str]| {
+        let kubeconfig = scene.plane().kubeconfig();
+        Command::new(PROGRAM).arg("admission").args(args).env("KUBECONFIG", kubeconfig).output()
+    };
+    let output = admission(&[])?;
+    let error = String::from_utf8(output.stderr)?;
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{error}");
+    for part in ["The API server (v1.", "Kubernetes 1.36", "--class NAME=DIALECT", "--policy=status,opening"]
+    {
+        assert!(error.to_lowercase().contains(&part.to_lowercase()), "{part}: {error}");
+    }
+    assert!(admission(&["--class=nginx=nginx"])?.status.success(), "for another cluster");
+    let guards = admission(&["--policy=status,opening"])?.stdout;
+    kubectl_with_input(scene.plane().kubeconfig(), &["apply", "-f", "-"], &String::from_utf8(guards)?)
+        .await?;
+
+    scene.create::<Ingress>(scene.opted_in("app", "app.example.com")).await?;
+    let controller = scene.controller(&[]).await?;
+    scene.until_protected("app").await?;
+    told_once(&controller, "need Kubernetes 1.36").await?;
+    let doctor =
+        Command::new(PROGRAM).arg("doctor").env("KUBECONFIG", scene.plane().kubeconfig()).output()?;
+    let doctor = String::from_utf8(doctor.stdout)?;
+    let line = "✓ admission policies: none: a new app is open until the controller's first write to it; policies that close it \
+                need Kubernetes 1.36\n";
+    assert!(doctor.contains(line), "{doctor}");
+    Ok(())
+}
+
+/// One line of the log, and no more, says how things are with new apps.
+async fn told_once(controller: &Controller, what: &str) -> Result<()> {
+    eventually("a line in the log", PATIENCE, || async {
+        let logs = controller.logs()?;
+        let lines: Vec<&str> = logs.lines().filter(|line| line.contains("a new app is open")).collect();
+        ensure!(lines.len() == 1 && lines[0].contains("INFO") && lines[0].contains(what), "{lines:?}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_doctor_and_the_log_tell_of_the_policies() -> Result<()> {
+    let scene = scene().await?;
+    let controller = scene.controller(&[]).await?;
+    told_once(&controller, "ingress-sso admission").await?;
+    let doctor =
+        Command::new(PROGRAM).arg("doctor").env("KUBECONFIG", scene.plane().kubeconfig()).output()?;
+    let doctor = String::from_utf8(doctor.stdout)?;
+    let line = "✓ admission policies: an app is closed until it is protected, by ingress-sso-closed-by-middleware, \
+                ingress-sso-closed-by-url\n";
+    assert!(doctor.contains(line), "{doctor}");
+    Ok(())
+}
+
 /// What is printed with other settings is for these.
 #[test]
 fn the_settings_decide_what_is_asked_for() -> Result<()> {
@@ -195,6 +259,6 @@ fn the_settings_decide_what_is_asked_for() -> Result<()> {
     assert_eq!(documents.len(), 2, "one policy and its binding");
     let conditions = documents[0]["spec"]["matchConditions"].to_string();
     assert!(conditions.contains("sso.example.com/authentik"), "{conditions}");
-    assert!(conditions.contains(r#"in [\"a\",\"b\"]"#), "{conditions}");
+    assert!(conditions.contains("in ['a', 'b']"), "{conditions}");
     Ok(())
 }

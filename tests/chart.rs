@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use tokio::sync::OnceCell;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");
@@ -62,6 +63,73 @@ async fn what_is_generated_from_the_chart_is_up_to_date() -> Result<()> {
         assert!(read(file)? == generated, "deploy/{file} is not what the chart says: run `make manifests`");
     }
     Ok(())
+}
+
+/// The program is who writes them, and the chart says for which classes, prefix and account.
+#[tokio::test]
+async fn the_chart_has_the_admission_policies_that_the_program_prints() -> Result<()> {
+    let printed = |args: &[&str]| -> Result<String> {
+        let output = Command::new(PROGRAM).arg("admission").args(args).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let all = "--policy=closing,status,opening";
+    let placeholders = [
+        all,
+        "--annotation-prefix=prefix.invalid",
+        "--class=url.invalid=nginx,middleware.invalid=traefik",
+        "--controller=namespace/account",
+    ];
+    let generated = printed(&placeholders)?;
+    let file = "chart/files/admission.yaml";
+    assert!(read(file)? == generated, "deploy/{file} is not what the program prints: run `make manifests`");
+
+    let values = |closing: &str, more: &str| {
+        format!(
+            "admission: {{ closing: {closing}, status: {{ enabled: true }}, opening: {{ enabled: true }} }}\n{more}"
+        )
+    };
+    let closing = "{ enabled: true, classes: { nginx: nginx, internal: traefik } }";
+    for (values, args) in [
+        (
+            values(
+                closing,
+                "annotationPrefix: sso.example.com\nclasses: { nginx: traefik-nginx, edge: traefik }",
+            ),
+            &[
+                all,
+                "--annotation-prefix=sso.example.com",
+                "--class=nginx=traefik-nginx,internal=traefik,edge=traefik",
+                "--controller=sso/demo-ingress-sso",
+            ][..],
+        ),
+        (
+            values("{ enabled: true, classes: { nginx: nginx } }", "serviceAccount: { name: robot }"),
+            &[all, "--class=nginx=nginx", "--controller=sso/robot"],
+        ),
+        (values("{}", ""), &["--policy=status,opening", "--controller=sso/demo-ingress-sso"]),
+    ] {
+        let show = ["--show-only=templates/admission.yaml"];
+        let of_chart = objects(&template("demo", "sso", &values, &show).await?)?;
+        let of_program = objects(&printed(args)?)?;
+        assert_eq!(without_labels(of_chart), without_labels(of_program), "{values}");
+    }
+    let none = template("demo", "sso", "{}", &[]).await?;
+    assert!(!none.contains("AdmissionPolicy"), "{none}");
+    let nothing_named = template("demo", "sso", "admission: { closing: { enabled: true } }", &[]).await;
+    let error = format!("{:#}", nothing_named.err().context("no class, and no error")?);
+    assert!(error.contains("admission.closing.classes"), "{error}");
+    Ok(())
+}
+
+/// In the order of their names. The labels of a release are its own, but the one by which the policies are found.
+fn without_labels(objects: Vec<Value>) -> BTreeMap<String, Value> {
+    let without = |mut object: Value| {
+        let labels = object["metadata"]["labels"].take();
+        assert_eq!(labels["app.kubernetes.io/name"], NAME, "{object}");
+        (format!("{} {}", object["kind"], object["metadata"]["name"]), object)
+    };
+    objects.into_iter().map(without).collect()
 }
 
 #[tokio::test]
@@ -544,6 +612,21 @@ async fn helm_installs_upgrades_and_uninstalls_it() -> Result<()> {
     run("upgrade", &[]).await?;
     let same = deployments.get("demo-ingress-sso").await?;
     assert_eq!(same.metadata.generation, installed.metadata.generation, "an upgrade to the same is none");
+
+    // Of a class that no other test has.
+    let policies = "--set=admission.closing.enabled=true,admission.closing.classes.only-here=nginx,\
+                    admission.status.enabled=true,admission.opening.enabled=true";
+    let find = async || {
+        let kinds = "mutatingadmissionpolicies,mutatingadmissionpolicybindings,validatingadmissionpolicies,\
+                     validatingadmissionpolicybindings";
+        let args = ["get", kinds, "-l", "app.kubernetes.io/name=ingress-sso", "-o", "name"];
+        kubectl(plane.kubeconfig(), &args).await
+    };
+    run("upgrade", &[policies]).await?;
+    let policies = find().await?;
+    assert_eq!(policies.lines().count(), 6, "{policies}");
+    run("upgrade", &["--reset-values"]).await?;
+    assert_eq!(find().await?, "");
 
     let file = Values::new(values_of("namespaced"))?;
     run("upgrade", &["--values", file.path()]).await?;

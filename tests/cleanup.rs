@@ -2,8 +2,11 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::TryStreamExt;
+use ingress_sso::commands::admission_manifests;
+use ingress_sso::config::Settings;
 use ingress_sso::contract::{MANAGED_BY, MANAGER};
 use ingress_sso::middleware::Middleware;
+use ingress_sso::plan::Dialect;
 use ingress_sso_testbed::builders::{IngressBuilder, external_name_service, ingress, namespace};
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
@@ -537,6 +540,56 @@ async fn the_controllers_own_rights_are_enough_in_a_job() -> Result<()> {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8(output.stdout)?.split_once('\n').context("one line")?.0, ALL.trim_end());
     assert_eq!(snapshot(&scene).await?, before);
+    Ok(())
+}
+
+/// They would close each app again that still asks for protection.
+#[tokio::test]
+async fn nothing_is_done_while_admission_policies_would_undo_it() -> Result<()> {
+    let scene = world().await?;
+    protect(&scene).await?;
+    let admin = scene.plane().kubeconfig();
+    kubectl_with_input(admin, &["apply", "-f", "-"], INSTALL).await?;
+    kubectl(admin, &["scale", "-n", "ingress-sso", "deployment/ingress-sso", "--replicas=0"]).await?;
+    let account = scene.plane().service_account_kubeconfig("ingress-sso", "ingress-sso").await?;
+    // The second has no part in classes that the first has.
+    for (class, dialect) in [("traefik", Dialect::Traefik), ("nginx", Dialect::Nginx)] {
+        let policies = admission_manifests(&Settings::default(), &[(class.to_owned(), dialect)]);
+        kubectl_with_input(admin, &["apply", "-f", "-"], &policies).await?;
+        let (start, before) = (writes(&scene).await?, snapshot(&scene).await?);
+        let name =
+            if class == "nginx" { "ingress-sso-closed-by-url" } else { "ingress-sso-closed-by-middleware" };
+        let refused = eventually("the policies to hold", PATIENCE, || async {
+            let seen = cleanup(&scene, &["-A", "--dry-run"]).await?;
+            ensure!(seen.code == 2, "{seen:?}");
+            Ok(Some(seen))
+        })
+        .await?;
+        // Whoever may not look for policies meets them as well.
+        for seen in [
+            refused,
+            cleanup(&scene, &["-A"]).await?,
+            cleanup_as(&account, &["-A", "--lease-namespace=ingress-sso"]).await?,
+        ] {
+            assert_eq!((seen.code, seen.out.as_str()), (2, ""), "{seen:?}");
+            for part in ["would close ", "nothing was done", "kubectl delete mutatingadmissionpolicies"] {
+                assert!(seen.err.contains(part), "{part}: {seen:?}");
+            }
+        }
+        assert!(cleanup(&scene, &["-A"]).await?.err.contains(name));
+        assert_eq!((&writes(&scene).await? - &start).to_string(), "no writes\n");
+        assert_eq!(snapshot(&scene).await?, before);
+        // As the message has it.
+        let kinds = "mutatingadmissionpolicies,mutatingadmissionpolicybindings";
+        kubectl(admin, &["delete", kinds, "-l", "app.kubernetes.io/name=ingress-sso"]).await?;
+    }
+    let seen = eventually("a cleanup", PATIENCE, || async {
+        let seen = cleanup(&scene, &["-A"]).await?;
+        ensure!(seen.code == 0, "{seen:?}");
+        Ok(Some(seen))
+    })
+    .await?;
+    assert!(seen.out.starts_with(ALL), "{seen:?}");
     Ok(())
 }
 

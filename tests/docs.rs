@@ -34,8 +34,9 @@ const UPDATE: &str = "UPDATE_DOCS";
 const READING: [&str; 8] = ["get", "describe", "logs", "events", "auth", "config", "version", "wait"];
 
 /// What kubectl says where all is well but for what is not there, and where it cannot be tried further.
-const UNDERSTOOD: [&str; 6] = [
+const UNDERSTOOD: [&str; 7] = [
     "(NotFound)",
+    "namespaces \"n8n-prd\" not found",
     "no matching resources found",
     "can't be used with attached containers options",
     // Named in prose, or fed by a pipe, or with a file of the reader's.

@@ -220,13 +220,14 @@ const GOOD: &str = r#"✓ controller: Deployment ingress-sso/ingress-sso runs gh
 ✓ settings: those of the Deployment: --nginx-rejects-dot-segments
 ✓ rights: system:serviceaccount:ingress-sso:ingress-sso has all 25 that it needs
 ✓ leader election: ingress-sso-0 leads
+✓ admission policies: none: a new app is open until the controller's first write to it; "ingress-sso admission" prints some that close it
 ✓ class nginx: taken for nginx, by its controller k8s.io/ingress-nginx; 1 app
 ✓ ingress-nginx: takes ExternalName Services
 ✓ ingress-nginx: takes auth-url, with the annotations-risk-level High
 ✓ outpost proxy-outpost: Service authentik-prd/ak-outpost-proxy-outpost, discovered, the default; it answers (asked through the API server)
 ✓ Ingress shop/app: protected by the outpost proxy-outpost, which serves app.example.com
 
-9 good, 0 with a catch, 0 wrong
+10 good, 0 with a catch, 0 wrong
 "#;
 
 async fn one_app(scene: &Scene, admin: &Path) -> Result<()> {
@@ -234,7 +235,7 @@ async fn one_app(scene: &Scene, admin: &Path) -> Result<()> {
     assert_eq!(seen.code, 0);
     let printed: Value = serde_json::from_str(&seen.text)?;
     let checks = printed["checks"].as_array().context("no checks")?;
-    assert_eq!(checks.len(), 9, "{checks:#?}");
+    assert_eq!(checks.len(), 10, "{checks:#?}");
     let expected = json!({
         "level": "good",
         "subject": "Ingress shop/app",
@@ -338,6 +339,9 @@ const FEW_RIGHTS: &str = r#"- controller: not checked: you may not list deployme
     kubectl auth can-i list deployments.apps -A
     it takes a ClusterRole with apiGroups: ["apps"], resources: [deployments], verbs: [list]
 - rights: not checked: it is not known as whom the controller runs
+- admission policies: not checked: you may not list mutatingadmissionpolicybindings.admissionregistration.k8s.io
+    kubectl auth can-i list mutatingadmissionpolicybindings.admissionregistration.k8s.io -A
+    it takes a ClusterRole with apiGroups: ["admissionregistration.k8s.io"], resources: [mutatingadmissionpolicybindings], verbs: [list]
 - ingressclasses: not checked: it is not known who serves which class: you may not list ingressclasses.networking.k8s.io
     kubectl auth can-i list ingressclasses.networking.k8s.io -A
     it takes a ClusterRole with apiGroups: ["networking.k8s.io"], resources: [ingressclasses], verbs: [list]
@@ -356,7 +360,7 @@ const FEW_RIGHTS: &str = r#"- controller: not checked: you may not list deployme
     it takes a Role with apiGroups: [""], resources: [services/proxy], verbs: [get]
 ✓ Ingress shop/app: protected by the outpost proxy-outpost; whether that serves app.example.com is not known
 
-2 good, 0 with a catch, 0 wrong, 7 not checked
+2 good, 0 with a catch, 0 wrong, 8 not checked
 "#;
 
 /// In its Pod the doctor has the controller's rights, and asks about its own.
@@ -516,6 +520,7 @@ const BAD: &str = r#"✗ controller: Deployment ingress-sso/ingress-sso runs ghc
     kubectl auth can-i patch ingresses.networking.k8s.io -A --as=system:serviceaccount:ingress-sso:ingress-sso
 ! leader election: there is no Lease ingress-sso/ingress-sso, so nobody writes
     kubectl logs -n ingress-sso deployment/ingress-sso
+✓ admission policies: none: a new app is open until the controller's first write to it; "ingress-sso admission" prints some that close it
 ✓ class nginx: taken for nginx, by its controller k8s.io/ingress-nginx; 7 apps
 ✗ class odd: 1 app of a class that has no IngressClass
     kubectl get ingressclasses
@@ -561,7 +566,7 @@ const BAD: &str = r#"✗ controller: Deployment ingress-sso/ingress-sso runs ghc
 ✗ Ingress taken/app: refused (ServiceNameTaken) and open to everybody: a Service taken/authentik-proxy-outpost exists that this controller did not make and that does not lead to ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local (it leads to Pods of its own): rename or delete it, or make it an ExternalName Service for that host (it has no status: the controller has not seen this)
     kubectl get service -n taken authentik-proxy-outpost -o yaml
 
-7 good, 7 with a catch, 14 wrong
+8 good, 7 with a catch, 14 wrong
 "#;
 
 #[tokio::test]

@@ -4,7 +4,10 @@
 //! Argo CD and Flux are stood in for by the requests that they send, which the real kubectl sends here.
 
 use anyhow::{Context, Result, anyhow, ensure};
+use ingress_sso::commands::admission_manifests;
+use ingress_sso::config::Settings;
 use ingress_sso::contract::{MANAGED_BY, MANAGER, middleware_name, middleware_reference};
+use ingress_sso::plan::Dialect;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::helm::helm;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
@@ -15,6 +18,7 @@ use ingress_sso_testbed::writes::Writes;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
+use kube::api::PostParams;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -439,7 +443,28 @@ fn chart(dir: &Path) -> Result<()> {
 
 #[tokio::test]
 async fn a_chart_that_is_upgraded_and_rolled_back_leaves_protection_alone() -> Result<()> {
+    upgrade_and_roll_back(&World::new().await?).await
+}
+
+/// The policies that close apps meanwhile change nothing about it.
+#[tokio::test]
+async fn a_chart_and_admission_policies_leave_each_other_alone() -> Result<()> {
     let world = World::new().await?;
+    let classes = [("nginx".to_owned(), Dialect::Nginx)];
+    let policies = admission_manifests(&Settings::default(), &classes);
+    let admin = world.scene.plane().kubeconfig();
+    kubectl_with_input(admin, &["apply", "-f", "-"], &policies).await?;
+    eventually("the policies to hold", PATIENCE, || async {
+        let app = world.scene.opted_in("try", "try.example.com").build();
+        let dry = PostParams { dry_run: true, ..PostParams::default() };
+        let made = world.scene.api::<Ingress>().create(&dry, &app).await?;
+        Ok(annotation(&made, AUTH_URL).map(|_| ()))
+    })
+    .await?;
+    upgrade_and_roll_back(&world).await
+}
+
+async fn upgrade_and_roll_back(world: &World) -> Result<()> {
     let dir = tempfile::tempdir()?;
     chart(dir.path())?;
     let chart = dir.path().to_str().context("a path that is no text")?;

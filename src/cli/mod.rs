@@ -9,7 +9,7 @@ mod run;
 mod status;
 mod trust;
 
-pub use admission::AdmissionArgs;
+pub use admission::{AdmissionArgs, Policy};
 pub use cleanup::CleanupArgs;
 pub use doctor::{DoctorArgs, Output};
 pub use plan::{PlanArgs, PrefixArgs, TraefikArgs};
@@ -41,10 +41,11 @@ pub enum Command {
     /// outpost Service documents in the input are taken into account.
     Render(RenderArgs),
     /// Print admission policies by which the API server itself closes an app from the moment it asks for protection until the
-    /// controller has protected it, as YAML to apply or commit.
+    /// controller has protected it, and others that say who may do what; as YAML to apply or commit.
     ///
-    /// Without them an app is open between its creation and the controller's first write: for milliseconds, or for as long as the
-    /// controller does not run. Needs Kubernetes 1.36 or later. Classes are those given by --class, or those of the cluster.
+    /// Without the first an app is open between its creation and the controller's first write: for milliseconds, or for as long as
+    /// the controller does not run. They need Kubernetes 1.36 or later, the others 1.30. Classes are those given by --class, or those
+    /// of the cluster.
     Admission(AdmissionArgs),
     /// Show what became of the apps in a cluster, as the controller wrote it on their Ingresses.
     ///

@@ -8,7 +8,7 @@ mod render;
 mod run;
 mod status;
 
-pub use admission::{admission, manifests as admission_manifests};
+pub use admission::{admission, guards as admission_guards, manifests as admission_manifests};
 pub use cleanup::cleanup;
 pub use doctor::{Check, Level, NEEDED_OWN_RIGHTS, NEEDED_RIGHTS, doctor};
 pub use render::{Problem, Rendered, render, render_text};
@@ -56,6 +56,13 @@ pub enum CommandError {
     #[error("you may not {rights}\n{remedy}")]
     MissingRights { rights: String, remedy: String },
 
+    #[error(
+        "{error}; nothing was done. Delete {policies} first: kubectl delete \
+         mutatingadmissionpolicies,mutatingadmissionpolicybindings -l app.kubernetes.io/name=ingress-sso, or helm upgrade with \
+         --set admission.closing.enabled=false where the chart has them"
+    )]
+    Closing { error: String, policies: String },
+
     #[error("{0}")]
     Cleanup(WithdrawError),
 
@@ -67,6 +74,12 @@ pub enum CommandError {
          --class NAME=DIALECT"
     )]
     NoClasses,
+
+    #[error(
+        "the API server ({version}) has no mutatingadmissionpolicies.admissionregistration.k8s.io, which come with Kubernetes 1.36: \
+         upgrade the cluster, or print them for another one with --class NAME=DIALECT; --policy=status,opening needs 1.30 only"
+    )]
+    NoMutatingPolicies { version: String },
 
     #[error("cannot start: {0}")]
     Start(std::io::Error),

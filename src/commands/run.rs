@@ -1,6 +1,7 @@
 //! `ingress-sso run`: the controller.
 
 use super::CommandError;
+use super::admission::{self, Support};
 use crate::cli::RunArgs;
 use crate::config::Settings;
 use crate::controller::{self, Options};
@@ -39,6 +40,7 @@ async fn run_until_signal(args: &RunArgs, settings: Settings, options: Options) 
         %address,
         "starting"
     );
+    tokio::spawn(tell_of_admission(client.clone()));
     let (telemetry, shutdown) = (Telemetry::default(), CancellationToken::new());
     let server = tokio::spawn(telemetry::serve(listener, telemetry.clone(), shutdown.clone()));
     stop_on_signal(&shutdown)?;
@@ -47,6 +49,21 @@ async fn run_until_signal(args: &RunArgs, settings: Settings, options: Options) 
         error!(%error, "the endpoints for health and metrics failed");
     }
     Ok(())
+}
+
+/// Once, whether somebody should know of the moment in which a new app is open. Whether policies close it cannot be seen without
+/// rights that nothing else needs.
+async fn tell_of_admission(client: Client) {
+    match admission::support(&client).await {
+        Support::There => info!(
+            "a new app is open until the first write to it, unless the policies that `ingress-sso admission` prints close it"
+        ),
+        Support::Missing { version } => info!(
+            version,
+            "a new app is open until the first write to it: policies that close it need Kubernetes 1.36"
+        ),
+        Support::Unknown => {}
+    }
 }
 
 /// A client that leaves retries to the queue, which knows the keys and spreads them; and the namespace of the Pod, or of the

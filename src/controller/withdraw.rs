@@ -6,6 +6,7 @@ use super::queue::Queue;
 use super::write::{WriteError, Writer};
 use super::{API_TIMEOUT, DRAIN, SharedIndex, brief, watch};
 use crate::config::{Scope, Settings};
+use crate::facts::{ClassRef, ObjectKey};
 use crate::index::{Index, Key, Source};
 use crate::lease::{Claim, Election, LeaseName};
 use crate::plan::changes::{Change, Kind, app_plan};
@@ -82,6 +83,11 @@ pub enum WithdrawError {
         /// Why, as far as is known.
         error: String,
     },
+    /// A policy would close an app as soon as nothing protects it.
+    #[error(
+        "admission policies would close {0} as soon as it is taken back, since it still asks for protection"
+    )]
+    WouldBeClosed(ObjectKey),
     /// Some lists did not come, so what is there is not known.
     #[error("no complete list of {0:?} came within {LIST_PATIENCE:?}")]
     NoLists(Vec<Source>),
@@ -175,12 +181,43 @@ async fn with_claim(
         watches.shutdown().await;
         writer = writer.rehearsing();
     }
+    if let Some(app) = first_closed(&writer, &index, withdrawal).await {
+        return Err(WithdrawError::WouldBeClosed(app));
+    }
     let worker = Worker { writer, index: index.clone(), way: withdrawal.way };
     let work = Work::new(worker, &withdrawal.scope, keys);
     let mut withdrawn = work.run(&claim, stop, tell).await;
     index.with(|index| keep(index, withdrawal, &mut withdrawn));
     watches.shutdown().await;
     Ok(withdrawn)
+}
+
+/// An app that admission would close as soon as it is taken back. One of each class and namespace is asked about,
+/// since policies are for classes, and admins bind them to namespaces.
+async fn first_closed(writer: &Writer, index: &SharedIndex, withdrawal: &Withdrawal) -> Option<ObjectKey> {
+    let samples: BTreeMap<(ClassRef, Arc<str>), (ObjectKey, Change)> = index.with(|index| {
+        let apps = index.all_keys().into_iter().filter_map(|key| match key {
+            Key::App(app) if withdrawal.scope.contains(&app.namespace) => Some(app),
+            _ => None,
+        });
+        apps.filter_map(|app| {
+            let ingress = index.view(&app).ingress?;
+            // As it stands there, and not as this index takes it.
+            let opt_in = ingress.app()?.annotation(&index.settings().keys.opt_in);
+            let asks = opt_in.is_some_and(|value| value != "false");
+            let class = asks.then(|| ingress.class.clone())?;
+            let change =
+                stages(index, &Key::App(app.clone()), withdrawal.way).into_iter().flatten().next()?;
+            Some(((class, app.namespace.clone()), (app, change)))
+        })
+        .collect()
+    });
+    for (app, change) in samples.into_values() {
+        if writer.would_be_closed(&change).await {
+            return Some(app);
+        }
+    }
+    None
 }
 
 async fn all_lists(index: &SharedIndex) -> Result<(), WithdrawError> {

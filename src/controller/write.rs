@@ -8,7 +8,7 @@ use crate::facts::{Identity, IngressFacts, ObjectKey, OptIn};
 use crate::index::{Key, Source};
 use crate::lease::Claim;
 use crate::middleware::Middleware;
-use crate::plan::changes::{Annotate, Change, Companion, HandOver, Kind, Repair};
+use crate::plan::changes::{Annotate, Change, Companion, Edit, HandOver, Kind, Repair};
 use crate::plan::companions::outpost_ingress_key;
 use crate::telemetry::metrics::{Answer, Metrics, Verb};
 use crate::watched::WatchedIngress;
@@ -111,12 +111,7 @@ impl Writer {
             Change::Repair(repair) => self.repair(repair).await,
             Change::Annotate(annotate) => self.annotate(annotate).await,
             Change::Edit(edit) => {
-                let metadata = json!({
-                    "uid": edit.identity.uid(),
-                    "resourceVersion": edit.identity.resource_version(),
-                    "annotations": edit.annotations,
-                });
-                self.merge::<WatchedIngress>(Kind::Ingress, &edit.app, &json!({ "metadata": metadata })).await
+                self.merge::<WatchedIngress>(Kind::Ingress, &edit.app, &edit_patch(edit)).await
             }
             Change::HandOver(hand_over) => match hand_over.kind {
                 Kind::Ingress => self.hand_over::<WatchedIngress>(hand_over).await,
@@ -247,19 +242,12 @@ impl Writer {
 
     /// Server-side apply, as a rule without force: a value that somebody else set is theirs, and a conflict is an error.
     async fn annotate(&self, annotate: &Annotate) -> Result<(), WriteError> {
-        let Annotate { app, identity, force, annotations } = annotate;
-        let mut metadata = json!({
-            "name": app.name.as_ref(),
-            "uid": identity.uid(),
-            "resourceVersion": identity.resource_version(),
-        });
-        if !annotations.is_empty() {
-            metadata["annotations"] = json!(annotations);
-        }
-        let apply = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata });
+        let app = &annotate.app;
         let what = format!("cannot annotate Ingress {app}");
         let api = self.api::<WatchedIngress>(app);
-        let params = PatchParams { force: *force, dry_run: self.is_rehearsal, ..PatchParams::apply(MANAGER) };
+        let params =
+            PatchParams { force: annotate.force, dry_run: self.is_rehearsal, ..PatchParams::apply(MANAGER) };
+        let apply = apply_patch(annotate);
         let apply = Patch::Apply(&apply);
         let request = api.patch(&app.name, &params, &apply);
         match self.write(Kind::Ingress, Verb::Apply, &what, request).await {
@@ -299,6 +287,27 @@ impl Writer {
         }
         self.tell(self.index.with(|index| index.forget(source(kind), key, Some(identity))));
         Ok(())
+    }
+
+    /// Whether admission would close the app that `change` opens. Asked by a dry run, of which nothing is kept; where
+    /// the API server rejects that, the change itself will show why.
+    pub(super) async fn would_be_closed(&self, change: &Change) -> bool {
+        let (app, params, patch) = match change {
+            Change::Annotate(annotate) => {
+                let params = PatchParams { force: annotate.force, ..PatchParams::apply(MANAGER) };
+                (&annotate.app, params, Patch::Apply(apply_patch(annotate)))
+            }
+            Change::Edit(edit) => {
+                let params =
+                    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+                (&edit.app, params, Patch::Merge(edit_patch(edit)))
+            }
+            _ => return false,
+        };
+        let (api, params) = (self.api::<WatchedIngress>(app), PatchParams { dry_run: true, ..params });
+        let answer = self.call("cannot ask", api.patch(&app.name, &params, &patch)).await;
+        let facts = answer.ok().and_then(|ingress| self.facts(&ingress));
+        facts.is_some_and(|facts| facts.app().is_some_and(|app| !app.closed.is_empty()))
     }
 
     /// Before a route goes: reads its app afresh, in case the cache missed that it needs the route (again).
@@ -396,6 +405,28 @@ impl Writer {
             let _ = self.touched.send(keys);
         }
     }
+}
+
+/// What [`Change::Edit`] sends.
+fn edit_patch(edit: &Edit) -> Value {
+    json!({ "metadata": {
+        "uid": edit.identity.uid(),
+        "resourceVersion": edit.identity.resource_version(),
+        "annotations": edit.annotations,
+    } })
+}
+
+/// What [`Change::Annotate`] sends.
+fn apply_patch(annotate: &Annotate) -> Value {
+    let mut metadata = json!({
+        "name": annotate.app.name.as_ref(),
+        "uid": annotate.identity.uid(),
+        "resourceVersion": annotate.identity.resource_version(),
+    });
+    if !annotate.annotations.is_empty() {
+        metadata["annotations"] = json!(annotate.annotations);
+    }
+    json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata })
 }
 
 /// Kinds that are written, of which the index learns by the answer.

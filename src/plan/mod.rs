@@ -22,3 +22,4 @@ pub mod warning;
 
 pub use decision::{AppView, Decision, HostHolder, Protection, Slot, decide};
 pub use dialect::Dialect;
+pub(crate) use nginx::CHECK as NGINX_CHECK;

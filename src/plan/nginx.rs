@@ -20,7 +20,7 @@ pub(super) const CLIENT_CERTIFICATES: &str = "nginx.ingress.kubernetes.io/auth-t
 const AUTH_SIGNIN: &str = "nginx.ingress.kubernetes.io/auth-signin";
 const AUTH_PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
 /// The annotations without any one of which the check is gone, or not what it was.
-pub(super) const CHECK: [&str; 4] = [AUTH_URL, AUTH_SIGNIN, AUTH_RESPONSE_HEADERS, AUTH_PROXY_SET_HEADERS];
+pub(crate) const CHECK: [&str; 4] = [AUTH_URL, AUTH_SIGNIN, AUTH_RESPONSE_HEADERS, AUTH_PROXY_SET_HEADERS];
 const AUTH_SNIPPET: &str = "nginx.ingress.kubernetes.io/auth-snippet";
 const AUTH_METHOD: &str = "nginx.ingress.kubernetes.io/auth-method";
 const BACKEND_PROTOCOL: &str = "nginx.ingress.kubernetes.io/backend-protocol";

@@ -6,10 +6,12 @@ mod found;
 mod print;
 mod rights;
 
+use super::admission::{self, Installed};
 use super::{CommandError, cluster};
 use crate::cli::CleanupArgs;
 use crate::controller::withdraw::{Way, WithdrawError, Withdrawal, withdraw};
 use found::Found;
+use kube::Client;
 use print::Printer;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,13 +42,30 @@ async fn clean_up(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
     tokio::spawn(cancel_on_interrupt(interrupted.clone()));
     let withdrawal = Withdrawal { way, scope, lease: Some(lease).filter(|_| !args.dry_run) };
     let mut tell = |change: &_| printer.tell(change);
-    let withdrawn = withdraw(client, Arc::clone(&settings), &withdrawal, &interrupted, &mut tell).await;
-    let withdrawn = withdrawn.map_err(|error| match error {
-        WithdrawError::Held { .. } => CommandError::StillRunning { error: error.to_string(), stop },
-        error => CommandError::Cleanup(error),
-    })?;
+    let withdrawn =
+        withdraw(client.clone(), Arc::clone(&settings), &withdrawal, &interrupted, &mut tell).await;
+    let withdrawn = match withdrawn {
+        Err(error @ WithdrawError::Held { .. }) => {
+            return Err(CommandError::StillRunning { error: error.to_string(), stop });
+        }
+        Err(error @ WithdrawError::WouldBeClosed(_)) => {
+            return Err(CommandError::Closing {
+                error: error.to_string(),
+                policies: policies(&client).await,
+            });
+        }
+        withdrawn => withdrawn.map_err(CommandError::Cleanup)?,
+    };
     printer.sum_up(&withdrawn);
     Ok(if withdrawn.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The policies that close apps, where one may see them.
+async fn policies(client: &Client) -> String {
+    match admission::look(client).await {
+        Installed::There(names) => names.join(", "),
+        _ => "those that ingress-sso admission printed".to_owned(),
+    }
 }
 
 /// So that what is under way ends, and the Lease is given up.

@@ -31,7 +31,11 @@ fn check_one(
     let subject = format!("class {class}");
     let apps = if apps == 1 { "1 app".to_owned() } else { format!("{apps} apps") };
     if let Some(dialect) = settings.classes.get(class) {
-        return Some(Check::good(subject, format!("taken for {dialect}, by --class; {apps}")));
+        return Some(match pods.filter(|pods| is_contradicted(*dialect, pods)) {
+            None => Check::good(subject, format!("taken for {dialect}, by --class; {apps}")),
+            Some(_) => Check::catch(subject, contradiction(*dialect, &apps))
+                .remedy("kubectl get pods -A | grep -e nginx -e traefik\nand correct or remove --class"),
+        });
     }
     let facts = known?.iter().find(|facts| *facts.key.name == *class);
     let Some(facts) = facts else {
@@ -64,6 +68,27 @@ fn check_one(
         }
         Some(dialect) => Check::good(subject, format!("taken for {dialect}, by its controller {controller}; {apps}")),
     })
+}
+
+/// Whether `dialect` is of one ingress controller and only the other one is in the cluster.
+fn is_contradicted(dialect: Dialect, pods: &Pods) -> bool {
+    match dialect {
+        Dialect::Nginx => pods.nginx.is_empty() && !pods.traefik.is_empty(),
+        Dialect::TraefikNginx | Dialect::Traefik => pods.traefik.is_empty() && !pods.nginx.is_empty(),
+    }
+}
+
+/// What follows if the Pods are right and the flag is not.
+fn contradiction(dialect: Dialect, apps: &str) -> String {
+    let (here, missing, then) = match dialect {
+        Dialect::Nginx => ("Traefik", "ingress-nginx", "open"),
+        Dialect::TraefikNginx => ("ingress-nginx", "Traefik", "closed to everybody, with 500"),
+        Dialect::Traefik => ("ingress-nginx", "Traefik", "open"),
+    };
+    format!(
+        "taken for {dialect}, by --class; but {here} is in this cluster and no Pod of {missing} is, and where {here} serves the \
+         class, these annotations leave its {apps} {then}"
+    )
 }
 
 /// Whether there is a Traefik and no ingress-nginx that could serve a class.
@@ -116,6 +141,28 @@ mod tests {
             assert_eq!((checks[0].level, checks[0].finding.as_str()), (level, finding));
         }
         assert_eq!(check(&used("nginx"), None, None, &by_flag), []);
+    }
+
+    #[test]
+    fn a_flag_that_the_pods_contradict_is_a_catch() {
+        let (none, some) = (Pods::default(), vec![k8s_openapi::api::core::v1::Pod::default()]);
+        let nginx = Pods { nginx: some.clone(), ..Pods::default() };
+        let traefik = Pods { traefik: some.clone(), ..Pods::default() };
+        let both = Pods { nginx: some.clone(), traefik: some };
+        for (dialect, wrong, right, then) in [
+            (Dialect::Nginx, &traefik, &nginx, "2 apps open"),
+            (Dialect::Traefik, &nginx, &traefik, "2 apps open"),
+            (Dialect::TraefikNginx, &nginx, &traefik, "2 apps closed to everybody"),
+        ] {
+            let by_flag = Settings { classes: [("x".to_owned(), dialect)].into(), ..Settings::default() };
+            let check = |pods: &Pods| check(&used("x"), None, Some(pods), &by_flag).remove(0);
+            let found = check(wrong);
+            assert_eq!(found.level, Level::Catch, "{dialect}");
+            assert!(found.finding.contains(then), "{}", found.finding);
+            for pods in [right, &both, &none] {
+                assert_eq!(check(pods).level, Level::Good, "{dialect}");
+            }
+        }
     }
 
     #[test]

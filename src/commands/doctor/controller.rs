@@ -7,12 +7,19 @@ use crate::facts::ObjectKey;
 use crate::lease::LeaseName;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
+use kube::ResourceExt;
 
 /// Labels of the Deployment, as deploy/install.yaml has them.
 pub(in crate::commands) const SELECTOR: &str =
     "app.kubernetes.io/name=ingress-sso,app.kubernetes.io/component=controller";
 
 const SUBJECT: &str = "controller";
+
+/// How to install it.
+pub(super) const INSTALL: &str = "kubectl apply -f deploy/install.yaml";
+
+/// The chart, as it is released.
+const CHART: &str = "oci://ghcr.io/djieno/charts/ingress-sso";
 
 /// A Deployment of the controller.
 #[derive(Clone, Debug)]
@@ -23,6 +30,8 @@ pub(in crate::commands) struct Controller {
     pub(super) account: String,
     /// How many Pods there are to be.
     pub(in crate::commands) replicas: i32,
+    /// The release of Helm that it is of.
+    release: Option<String>,
     ready: i32,
     image: String,
     /// Arguments after `run`, as written.
@@ -52,6 +61,7 @@ impl Controller {
                 .and_then(|pod| pod.service_account_name.clone())
                 .unwrap_or_else(|| "default".to_owned()),
             replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+            release: deployment.annotations().get("meta.helm.sh/release-name").cloned(),
             ready: deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0),
             image: container.and_then(|container| container.image.clone()).unwrap_or_default(),
             args,
@@ -80,6 +90,16 @@ impl Controller {
         match (own, scope) {
             (None | Some(Scope::Cluster), _) | (_, Scope::Cluster) => true,
             (Some(own), scope) => scope.names().any(|namespace| own.contains(namespace)),
+        }
+    }
+
+    /// How to install it again, as it was.
+    pub(super) fn install(&self) -> String {
+        match &self.release {
+            Some(release) => {
+                format!("helm upgrade {release} {CHART} -n {} --reset-then-reuse-values", self.key.namespace)
+            }
+            None => INSTALL.to_owned(),
         }
     }
 
@@ -176,7 +196,7 @@ fn of_none_or_several(controllers: &[Controller]) -> Check {
     if controllers.is_empty() {
         let finding =
             format!("no Deployment with the labels {SELECTOR}: if it runs elsewhere, give its settings here");
-        return Check::catch(SUBJECT, finding).remedy("kubectl apply -f deploy/install.yaml");
+        return Check::catch(SUBJECT, finding).remedy(INSTALL);
     }
     let reason =
         "there are several Deployments, so what is theirs (settings, rights, namespaces) is not known here";
@@ -290,6 +310,16 @@ mod tests {
             assert_eq!(last.level, Level::Wrong);
             assert!(last.finding.contains(error), "{last:?}");
         }
+    }
+
+    #[test]
+    fn what_helm_installed_is_installed_again_by_helm() {
+        let mut found = deployment("a", &["run"], 1);
+        assert_eq!(Controller::of(&found).install(), "kubectl apply -f deploy/install.yaml");
+        found.annotations_mut().insert("meta.helm.sh/release-name".to_owned(), "demo".to_owned());
+        let expected =
+            "helm upgrade demo oci://ghcr.io/djieno/charts/ingress-sso -n sso --reset-then-reuse-values";
+        assert_eq!(Controller::of(&found).install(), expected);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Facts are gathered first, whatever cannot be had being a finding of its own; each file then judges one thing. Apps are
 //! judged by the controller's own index and plan.
 
+mod admission;
 mod apps;
 mod check;
 mod classes;
@@ -91,6 +92,7 @@ async fn examine(args: &DoctorArgs, trust: Arc<Trust>) -> Result<Vec<Check>, Com
     let (Setup { settings, scope, outpost_scope, controller }, mut checks) = set_up(&client, args).await?;
     let lists = Lists::gather(&client, settings, &scope, &outpost_scope, wanted.namespace.as_deref()).await;
     checks.extend(check_controller(&client, controller.as_ref(), &scope, &lists, now).await);
+    checks.push(admission::check(&client).await);
     let logs = controller.as_ref().map(Controller::logs);
     let looks = apps::look_at_all(&lists, |key| wanted.is_meant(key), logs.as_deref());
     let on_traefik = looks.iter().any(|look| look.dialect == Some(Dialect::Traefik));

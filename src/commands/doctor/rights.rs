@@ -1,7 +1,7 @@
 //! What the controller may do, against what it has to do.
 
 use super::check::Check;
-use super::controller::Controller;
+use super::controller::{Controller, INSTALL};
 use super::right::{Right, is_forbidden};
 use crate::config::Scope;
 use crate::controller::brief;
@@ -67,7 +67,8 @@ pub(super) async fn check(
             Err(error) => return unanswered(&subject, &error),
         }
     }
-    judge(&subject, rights.len(), &missing)
+    let install = controller.map_or_else(|| INSTALL.to_owned(), Controller::install);
+    judge(&subject, rights.len(), &missing, &install)
 }
 
 async fn subject(client: &Client, controller: Option<&Controller>) -> Option<Subject> {
@@ -187,7 +188,7 @@ fn unanswered(subject: &Subject, error: &kube::Error) -> Check {
     Check::catch(SUBJECT, finding).remedy(right.remedy())
 }
 
-fn judge(subject: &Subject, asked: usize, missing: &[&Right]) -> Check {
+fn judge(subject: &Subject, asked: usize, missing: &[&Right], install: &str) -> Check {
     let user = subject.name();
     if missing.is_empty() {
         return Check::good(SUBJECT, format!("{user} has all {asked} that it needs"));
@@ -202,7 +203,7 @@ fn judge(subject: &Subject, asked: usize, missing: &[&Right]) -> Check {
     let example =
         missing.first().map(|right| format!("\nkubectl auth can-i {right} {} --as={user}", scope(right)));
     Check::wrong(SUBJECT, format!("{user} may not {list}"))
-        .remedy(format!("kubectl apply -f deploy/install.yaml{}", example.unwrap_or_default()))
+        .remedy(format!("{install}{}", example.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -223,7 +224,7 @@ mod tests {
     fn what_is_missing_is_named() {
         let subject = Subject::User("system:serviceaccount:sso:sso".to_owned());
         let rights = needed(&Scope::Namespaces(["shop".to_owned()].into()), true);
-        let check = judge(&subject, 28, &[&rights[4], &rights[6]]);
+        let check = judge(&subject, 28, &[&rights[4], &rights[6]], INSTALL);
         let expected = "system:serviceaccount:sso:sso may not patch ingresses.networking.k8s.io in shop, list \
                         ingressclasses.networking.k8s.io";
         assert_eq!(check.finding, expected);

@@ -55,6 +55,11 @@ impl Scene {
         Self::on(Box::leak(Box::new(ControlPlane::start().await?)), program).await
     }
 
+    /// The same with further flags for the API server.
+    pub async fn with_api_server(program: &str, flags: &[&str]) -> Result<Self> {
+        Self::on(Box::leak(Box::new(ControlPlane::start_with(flags).await?)), program).await
+    }
+
     /// A fresh namespace on another control plane that all tests of this process share: its API server does not stream lists.
     pub async fn without_streamed_lists(program: &str) -> Result<Self> {
         static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();

@@ -46,9 +46,12 @@ pub(super) fn controller_manager(assets: &Path, kubeconfig: &Path) -> Command {
     let mut command = Command::new(assets.join(assets::CONTROLLER_MANAGER));
     command
         .arg(flag_path("kubeconfig", kubeconfig))
-        // Only what deletes. Others write on their own, such as a ConfigMap into each namespace, and a test
-        // that counts writes would count theirs.
-        .arg("--controllers=garbage-collector-controller,namespace-controller")
+        // Only what deletes, and what checks the expressions of policies. Others write on their own, such as a
+        // ConfigMap into each namespace, and a test that counts writes would count theirs.
+        .arg(
+            "--controllers=garbage-collector-controller,namespace-controller,\
+             validatingadmissionpolicy-status-controller",
+        )
         .arg("--leader-elect=false")
         .arg("--secure-port=0")
         // The default of 20 requests a second is far behind a test that deletes a thousand owners.

@@ -1,63 +1,17 @@
-//! `ingress-sso admission`: policies by which the API server closes apps that are not protected yet.
+//! Closes an app from the moment it asks for protection until the controller has protected it.
 //!
-//! No webhook: the API server carries them out itself, so there is nothing that could be down. What they write, nobody owns: the
-//! controller's server-side apply takes it over without a conflict, and a user's does not take it away.
+//! What these policies write, nobody owns: the controller's server-side apply takes it over without a conflict, and a
+//! user's does not take it away.
 
-use super::{CommandError, cluster};
-use crate::cli::AdmissionArgs;
+use super::{API_VERSION, OUR_MIDDLEWARE, asks, class_of, list, metadata};
 use crate::config::Settings;
-use crate::contract::{AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, LEGACY_CLASS, MANAGER, ROUTER_MIDDLEWARES};
-use crate::controller::brief;
-use crate::facts::IngressClassFacts;
+use crate::contract::{AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, MANAGER, ROUTER_MIDDLEWARES};
 use crate::plan::Dialect;
-use k8s_openapi::api::networking::v1::IngressClass;
-use kube::api::ListParams;
-use kube::{Api, Client};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::io::Write;
 
-const API_VERSION: &str = "admissionregistration.k8s.io/v1";
-
-/// Spelled like an entry of [`ROUTER_MIDDLEWARES`] that the controller writes; see [`crate::contract::middleware_name`].
-const OUR_MIDDLEWARE: &str = "^.+[-_]authentik-.+-[0-9a-f]{10}@kubernetescrd$";
-
-/// Prints the policies.
-pub fn admission(args: &AdmissionArgs) -> Result<(), CommandError> {
-    let settings = args.plan.settings()?;
-    let classes = if settings.classes.is_empty() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(CommandError::Start)?;
-        runtime.block_on(async {
-            let (client, _) = cluster::client(&args.cluster).await?;
-            classes(&client).await
-        })?
-    } else {
-        settings.classes.iter().map(|(name, dialect)| (name.clone(), *dialect)).collect()
-    };
-    if classes.is_empty() {
-        return Err(CommandError::NoClasses);
-    }
-    // A reader that hangs up early, such as `head`, has seen what it wanted.
-    let _ = std::io::stdout().write_all(manifests(&settings, &classes).as_bytes());
-    Ok(())
-}
-
-/// The classes of the cluster that are supported, and who serves them.
-async fn classes(client: &Client) -> Result<Vec<(String, Dialect)>, CommandError> {
-    let classes = Api::<IngressClass>::all(client.clone()).list(&ListParams::default()).await;
-    let classes = classes.map_err(|error| CommandError::Unreachable(brief(&error)))?;
-    let known = classes.items.iter().map(IngressClassFacts::extract).filter_map(|class| {
-        let dialect = Dialect::of_class(&class)?;
-        Some((class.key.name.to_string(), dialect))
-    });
-    Ok(known.collect())
-}
-
-/// A policy and its binding for each way to close an app of `classes`, as a YAML stream.
-pub fn manifests(settings: &Settings, classes: &[(String, Dialect)]) -> String {
+/// A policy and its binding for each way to close an app of `classes`.
+pub(super) fn policies(settings: &Settings, classes: &[(String, Dialect)]) -> Vec<Value> {
     let of = |wanted: fn(Dialect) -> bool| -> BTreeSet<&str> {
         classes.iter().filter(|(_, dialect)| wanted(*dialect)).map(|(name, _)| name.as_str()).collect()
     };
@@ -83,9 +37,7 @@ pub fn manifests(settings: &Settings, classes: &[(String, Dialect)]) -> String {
             &by_middleware_value(),
         ));
     }
-    let documents: Vec<String> =
-        documents.iter().filter_map(|document| serde_saphyr::to_string(document).ok()).collect();
-    documents.join("---\n")
+    documents
 }
 
 /// Without an auth check. One that is empty is none for Traefik.
@@ -122,13 +74,8 @@ fn policy(
     is_open: &str,
     mutation: &str,
 ) -> [Value; 2] {
-    let opt_in = &settings.keys.opt_in;
-    let class = format!(
-        "object.spec.?ingressClassName.orValue(object.metadata.?annotations[?'{LEGACY_CLASS}'].orValue(''))"
-    );
-    let asks = format!("object.metadata.?annotations[?'{opt_in}'].orValue('false') != 'false'");
-    let labels = json!({ "app.kubernetes.io/name": MANAGER });
-    let metadata = json!({ "name": name, "labels": labels });
+    let (asks, class) = (asks(&settings.keys, "object"), class_of("object"));
+    let metadata = metadata(name);
     let policy = json!({
         "apiVersion": API_VERSION,
         "kind": "MutatingAdmissionPolicy",
@@ -144,7 +91,7 @@ fn policy(
             }] },
             "matchConditions": [
                 { "name": "asks-for-protection", "expression": asks },
-                { "name": "is-of-a-known-class", "expression": format!("{class} in {}", json!(classes)) },
+                { "name": "is-of-a-known-class", "expression": format!("{class} in {}", list(classes.iter().copied())) },
                 { "name": "is-open", "expression": is_open },
                 { "name": "stays", "expression": "!has(object.metadata.deletionTimestamp)" },
             ],
