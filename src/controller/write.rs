@@ -59,7 +59,11 @@ impl WriteError {
     }
 
     fn of_status(status: &Status, what: &str) -> Self {
-        let text = format!("{what}: {}", status.message);
+        let is_full = status.code == 422
+            && status.message.contains("metadata.annotations")
+            && status.message.contains("Too long");
+        let remedy = if is_full { ": take out annotations that the Ingress can do without" } else { "" };
+        let text = format!("{what}: {}{remedy}", status.message);
         let is_wrong_uid = status.code == 422 && status.message.contains("metadata.uid");
         let is_duplicate = status.message.contains("admission webhook")
             && status.message.contains("is already defined in ingress");
