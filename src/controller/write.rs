@@ -283,7 +283,14 @@ impl Writer {
         let what = format!("cannot delete {kind} {key}");
         let api = self.api::<K>(key);
         match self.write(kind, Verb::Delete, &what, api.delete(&key.name, &params)).await {
-            Ok(_) => {}
+            Ok(answer) => {
+                // Somebody's finalizer keeps it: it stands until that goes, and an Ingress is served.
+                if let Some(going) = answer.left().filter(|object| kind == Kind::Ingress && is_going(object))
+                {
+                    self.learn(&going);
+                    return Ok(());
+                }
+            }
             // Gone is what was wanted.
             Err(WriteError::Stale(_))
                 if self.call(&what, self.api::<K>(key).get_opt(&key.name)).await?.is_none() => {}
@@ -416,6 +423,10 @@ impl Watched for ConfigMap {
 
 impl Watched for Middleware {
     const KIND: Kind = Kind::Middleware;
+}
+
+fn is_going(object: &impl Resource) -> bool {
+    object.meta().deletion_timestamp.is_some()
 }
 
 /// The key under which a shared companion is planned.

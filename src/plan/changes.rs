@@ -334,6 +334,9 @@ fn make_room(view: &AppView<'_>, decision: &Decision, keys: &Keys) -> Option<Cha
 
 /// The change after which `route` serves those of its hosts that are in `hosts`, and no others.
 fn keep_only(route: &IngressFacts, hosts: &[Host]) -> Option<Change> {
+    if route.deleting {
+        return None;
+    }
     // One that somebody edited so that it leads to no Service, or to a port by its name, leads to no outpost.
     let leads = |path: &OutpostPath| path.service.is_some() && path.port.is_some_and(|port| port > 0);
     let is_kept =
