@@ -11,6 +11,9 @@
 )]
 #![allow(clippy::too_many_lines, reason = "a chapter of a table is as long as it has rows")]
 
+#[allow(dead_code, reason = "the tests of hostile input look at more than what is created")]
+#[path = "hostile/api_server.rs"]
+mod api_server;
 #[path = "specification/outcome.rs"]
 mod outcome;
 #[path = "specification/seed.rs"]

@@ -98,7 +98,7 @@ impl Index {
     ) -> Option<HostHolder> {
         let routes = entry.routes.iter().filter_map(|key| self.ingresses.get(key));
         let mut right = None;
-        for ingress in routes.filter(|ingress| self.is_foreign(app, ingress)) {
+        for ingress in routes.filter(|ingress| is_foreign(app, ingress)) {
             for path in ingress.outpost_paths.iter().filter(|path| path.host.as_ref() == Some(&place.host)) {
                 let leads_to = if ingress.outpost_ingress().is_some() {
                     Err("it is being deleted, and somebody keeps it from going".to_owned())
@@ -119,16 +119,6 @@ impl Index {
             }
         }
         right
-    }
-
-    /// Whether the rules of `ingress` at outpost paths are somebody else's than this controller's. An app that asks for protection
-    /// can have such, too, and is served with them although it is refused. One of ours that is going and does not go, since somebody
-    /// gave it a finalizer, can no longer be set right.
-    fn is_foreign(&self, app: &ObjectKey, ingress: &IngressFacts) -> bool {
-        match ingress.outpost_ingress() {
-            Some(_) => ingress.deleting && ingress.key != companions::outpost_ingress_key(app),
-            None => ingress.key != *app,
-        }
     }
 
     /// The known outpost that a Service in the namespace of `ingress` leads to, or what is found there.
@@ -243,6 +233,16 @@ impl Index {
         let at_place = |(host, _): &&(Option<Host>, String)| host.as_ref() == Some(&place.host);
         let (host, path) = ingress.swallowing_paths.iter().find(at_place)?;
         Some((ingress.key.clone(), host.clone(), path.clone()))
+    }
+}
+
+/// Whether the rules of `ingress` at outpost paths are of somebody else than `app` and this controller. An app that asks for
+/// protection can have such, too, and is served with them although it is refused. One of ours that is going and does not go, since
+/// somebody gave it a finalizer, can no longer be set right.
+fn is_foreign(app: &ObjectKey, ingress: &IngressFacts) -> bool {
+    match ingress.outpost_ingress() {
+        Some(_) => ingress.deleting && ingress.key != companions::outpost_ingress_key(app),
+        None => ingress.key != *app,
     }
 }
 
