@@ -7,6 +7,10 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ingress-sso/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
 
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ingress-sso/cargo-fuzz-$(CARGO_FUZZ_VERSION)
+CARGO_FUZZ := $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz
+
 HELM_TEMPLATE := target/debug/helm template ingress-sso deploy/chart --namespace ingress-sso
 
 ARGS ?=
@@ -14,8 +18,8 @@ CASES ?= 10000
 DATA_PLANE ?=
 FIRST ?= 1
 QUICK ?=
-SECONDS ?= 15
 SEEDS ?= 100
+TARGET ?= world
 
 .PHONY: help
 help: ## List these targets
@@ -35,8 +39,21 @@ properties: ## Look for a world that breaks a property; CASES=10000 new ones
 	PROPTEST_CASES=$(CASES) cargo test --test properties
 
 .PHONY: chaos
+chaos: SECONDS ?= 15
 chaos: ## Live through any number of seeds of people and trouble: SEEDS=100, FIRST=1, SECONDS=15 each
 	CHAOS_SEEDS=$(SEEDS) CHAOS_FIRST=$(FIRST) CHAOS_SECONDS=$(SECONDS) cargo test --test chaos
+
+.PHONY: hostile
+hostile: ## Look for input that makes the controller send what it must not; CASES=10000 new ones of each kind
+	PROPTEST_CASES=$(CASES) cargo test --profile bench --test hostile -- --nocapture
+
+# Without a sanitizer, which would need a nightly toolchain: the program has no unsafe code of its own.
+.PHONY: fuzz
+fuzz: SECONDS ?= 60
+fuzz: $(CARGO_FUZZ) ## The same, led by what the code does with it; TARGET=world, render or answers, SECONDS=60
+	@mkdir -p fuzz/target/corpus/$(TARGET)
+	cd fuzz && PATH="$(CARGO_FUZZ_ROOT)/bin:$$PATH" cargo fuzz run --sanitizer none $(TARGET) \
+		target/corpus/$(TARGET) corpus/$(TARGET) -- -max_total_time=$(SECONDS) -max_len=65536
 
 .PHONY: bench
 bench: ## Measure speed and memory beside a bare loop of the same writes: QUICK=1 in some minutes, else a long matrix; ARGS="--help"
@@ -66,6 +83,7 @@ lint: $(CARGO_DENY) ## Check formatting, lints, licences and sources
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(CARGO_DENY) --all-features check --hide-inclusion-graph licenses bans sources
+	$(CARGO_DENY) --manifest-path fuzz/Cargo.toml --config deny.toml check --hide-inclusion-graph licenses bans sources
 
 .PHONY: advisories
 advisories: $(CARGO_DENY) ## Check dependencies against the RustSec database, which is on GitHub
@@ -76,6 +94,12 @@ $(CARGO_DENY):
 	cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root $(CARGO_DENY_ROOT) \
 		--target-dir $(CARGO_DENY_ROOT)/target
 	@rm -rf $(CARGO_DENY_ROOT)/target
+
+$(CARGO_FUZZ):
+	@echo "Installing cargo-fuzz $(CARGO_FUZZ_VERSION) into the cache, once (about a minute)"
+	cargo install --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root $(CARGO_FUZZ_ROOT) \
+		--target-dir $(CARGO_FUZZ_ROOT)/target
+	@rm -rf $(CARGO_FUZZ_ROOT)/target
 
 .PHONY: testbed
 testbed: ## Build and install once what tests run: Kubernetes, ingress-nginx, Traefik, Helm (about 14 minutes)

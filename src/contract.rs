@@ -24,6 +24,10 @@ pub const PART_OF_VALUE: &str = "authentik";
 /// Path below which an authentik outpost serves login, callback, sign-out and the auth check, on every host.
 pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 
+/// Type of [`OUTPOST_PATH`] in routes. Not `Prefix`: several releases of ingress-nginx reject a dot in one. It matches the same, so
+/// `/outpost.goauthentik.iox`, which outposts let through, stays with the app.
+pub const OUTPOST_PATH_TYPE: &str = "ImplementationSpecific";
+
 /// Every header by which an outpost tells an app who its visitor is. A data plane replaces or drops those of the client
 /// that are listed to it; any other reaches the app as the client forged it.
 pub const IDENTITY_HEADERS: [&str; 12] = [

@@ -23,20 +23,14 @@ use cluster::{Cluster, Event};
 use controller::{
     Controller, Dice, all_objects, complete, index_of, observe, observe_classes, plan_of, still_to_do,
 };
-use ingress_sso::commands::render_text;
 use ingress_sso::config::Settings;
 use ingress_sso::facts::ObjectKey;
 use ingress_sso::index::{Index, Key, Source};
-use ingress_sso::plan::Decision;
 use ingress_sso::plan::changes::Kind;
-use ingress_sso_testbed::builders::ingress;
-use k8s_openapi::api::networking::v1::Ingress;
-use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use validators::unacceptable_to_ingress_nginx;
-use world::{OPT_IN, Step, any_settings, settings, steps};
+use world::{OPT_IN, Step, any_settings, steps};
 
 proptest! {
     // A failure prints the smallest world that shows it, which is worth more as a case of the specification.
@@ -155,31 +149,6 @@ proptest! {
         settle(&mut controller, &mut cluster)?;
         check_quiet(&cluster, &controller, Dice(dice))?;
         check_nothing_is_left(&cluster)?;
-    }
-
-    #[test]
-    fn hostile_words_reach_no_annotation(words in hostile_ingress()) {
-        check_hostile(&words.ingress("default", "app"))?;
-    }
-
-    #[test]
-    fn hostile_names_reach_no_annotation(namespace in hostile(), name in hostile()) {
-        let plain = HostileIngress::default();
-        check_hostile(&plain.ingress(&namespace, &name))?;
-    }
-
-    #[test]
-    fn render_survives_hostile_words(words in hostile_ingress(), name in hostile(), namespace in hostile()) {
-        let yaml = serde_saphyr::to_string(&words.ingress(&namespace, &name)).map_err(fail)?;
-        _ = render_text(&yaml, settings(), None);
-    }
-
-    #[test]
-    fn render_survives_any_text(text in any::<String>(), cut in 0..400_usize) {
-        _ = render_text(&text, settings(), None);
-        let yaml = serde_saphyr::to_string(&HostileIngress::default().ingress("default", "app")).map_err(fail)?;
-        let broken: String = yaml.chars().take(cut).chain(text.chars()).collect();
-        _ = render_text(&broken, settings(), Some("default"));
     }
 }
 
@@ -306,68 +275,4 @@ fn check_quiet(cluster: &Cluster, controller: &Controller, mut dice: Dice) -> Re
     check_routes(cluster)?;
     check_middlewares(cluster)?;
     check_promises(cluster, &settings)
-}
-
-/// Words that an owner of an Ingress may put where the controller reads.
-#[derive(Clone, Debug, Default)]
-struct HostileIngress {
-    hosts: Vec<String>,
-    path: Option<String>,
-    annotations: Vec<(&'static str, String)>,
-}
-
-impl HostileIngress {
-    fn ingress(&self, namespace: &str, name: &str) -> Ingress {
-        let builder = ingress(namespace, name)
-            .host("a.example.com")
-            .hosts(&self.hosts)
-            .annotation("sso.djieno.com/authentik", "true");
-        let builder =
-            self.path.iter().fold(builder, |builder, path| builder.path(path, "ImplementationSpecific"));
-        let annotations = self.annotations.iter();
-        annotations.fold(builder, |builder, (key, value)| builder.annotation(key, value)).build()
-    }
-}
-
-/// Text that means something to YAML, nginx or a shell, and some that means nothing.
-fn hostile() -> impl Strategy<Value = String> {
-    prop_oneof![
-        r#"[\r\n"'`$;{}#%\\ a-z0-9.*/:-]{0,30}"#,
-        any::<String>(),
-        Just("a.example.com\"; return 200; #".to_owned()),
-        Just("a.example.com\nb".to_owned()),
-        Just("$http_x.example.com".to_owned()),
-    ]
-}
-
-fn hostile_ingress() -> impl Strategy<Value = HostileIngress> {
-    let keys = prop::sample::select(vec![
-        "sso.djieno.com/authentik",
-        "sso.djieno.com/outpost",
-        "sso.djieno.com/auth-route",
-        "sso.djieno.com/scheme",
-        "sso.djieno.com/status",
-        "sso.djieno.com/headers-uid",
-        "kubernetes.io/ingress.class",
-        "nginx.ingress.kubernetes.io/auth-url",
-        "nginx.ingress.kubernetes.io/proxy-buffer-size",
-        "nginx.ingress.kubernetes.io/custom-http-errors",
-    ]);
-    let path = prop::option::of(hostile());
-    (vec(hostile(), 0..2), path, vec((keys, hostile()), 0..3))
-        .prop_map(|(hosts, path, annotations)| HostileIngress { hosts, path, annotations })
-}
-
-/// Whatever `app` holds, what the controller would write on it is what ingress-nginx takes.
-fn check_hostile(app: &Ingress) -> Result<(), TestCaseError> {
-    let index = index_of(settings(), [Event::Ingress(Box::new(app.clone()))]);
-    if let (Decision::Protect(protection), _) = plan_of(&index, &ObjectKey::of(&app.metadata), true) {
-        // What is the user's own already is no news to him.
-        let users = app.metadata.annotations.clone().unwrap_or_default();
-        let mut injected = protection.annotations;
-        injected.retain(|key, value| users.get(key) != Some(value));
-        let problems: Vec<_> = unacceptable_to_ingress_nginx(&injected);
-        prop_assert!(problems.is_empty(), "{problems:?}");
-    }
-    Ok(())
 }

@@ -11,6 +11,9 @@
 )]
 #![allow(clippy::too_many_lines, reason = "a chapter of a table is as long as it has rows")]
 
+#[allow(dead_code, reason = "the tests of hostile input look at more than what is created")]
+#[path = "hostile/api_server.rs"]
+mod api_server;
 #[path = "specification/outcome.rs"]
 mod outcome;
 #[path = "specification/seed.rs"]
@@ -1126,6 +1129,16 @@ fn routes_of_others() -> Vec<Case> {
             .backend("ak-outpost-proxy-outpost", 9000)
     };
     let by_hand = || route("n8n-prd", "by-hand", ["app.djieno.com"]);
+    let theirs = || route("other", "theirs", ["app.djieno.com"]).backend("theirs", 80);
+    let stolen = |path: &str| refused("ForeignRoute", ["app.djieno.com", path, "which is no known outpost"]);
+    let kept_from_going = |namespace: &str| {
+        let mut route = seed_route();
+        route.metadata.namespace = Some(namespace.to_owned());
+        route.metadata.deletion_timestamp = Some(Time(Timestamp::constant(3000, 0)));
+        route
+    };
+    let settled_without_route =
+        || World::new().app(settled_app()).service(seed_service()).config_map(seed_headers());
     let its_service = |host: &str| external_name_service("n8n-prd", "authentik-proxy-outpost", host, 9000);
     let using = |ingress: &str| {
         protected()
@@ -1232,6 +1245,61 @@ fn routes_of_others() -> Vec<Case> {
         Case::new(
             "A route made by hand beside one of ours changes nothing: the older one is in force",
             settled().app(authentiks_own()),
+            protected(),
+        )
+        .by([]),
+        Case::new(
+            "A route to elsewhere that comes later than ours is behind it",
+            settled().app(theirs().created(2000)),
+            protected(),
+        )
+        .by([]),
+        Case::new(
+            "An older Ingress that is turned to the host takes the path from a route of ours, which is reported",
+            settled().app(theirs().created(1)),
+            stolen("/outpost.goauthentik.io"),
+        )
+        .by(["1. annotate n8n-prd/n8n: Refused + auth"]),
+        Case::new(
+            "Of two routes made in the same second the one with the last name is in force",
+            settled().app(route("zone", "theirs", ["app.djieno.com"])),
+            stolen("/outpost.goauthentik.io"),
+        ),
+        Case::new(
+            "A route of another type is a rule of its own, and wins over ours however young it is",
+            settled().app(
+                ingress("other", "theirs")
+                    .host("app.djieno.com")
+                    .path("/outpost.goauthentik.io", "Prefix")
+                    .backend("theirs", 80)
+                    .created(2000),
+            ),
+            stolen("/outpost.goauthentik.io"),
+        ),
+        Case::new(
+            "So is one with a slash at its end",
+            settled().app(
+                ingress("other", "theirs")
+                    .host("app.djieno.com")
+                    .path("/outpost.goauthentik.io/", "ImplementationSpecific")
+                    .backend("theirs", 80)
+                    .created(2000),
+            ),
+            stolen("/outpost.goauthentik.io/"),
+        ),
+        Case::new(
+            "A route to elsewhere is no better for asking for protection itself",
+            World::new().app(app()).app(theirs().sso("authentik", "true")),
+            stolen("/outpost.goauthentik.io"),
+        ),
+        Case::new(
+            "A route with all our labels that is kept from going could be turned at any time",
+            World::new().app(app()).app(kept_from_going("other")),
+            astray("it is being deleted, and somebody keeps it from going"),
+        ),
+        Case::new(
+            "The app's own route that is going is the app's own route",
+            settled_without_route().app(kept_from_going("n8n-prd")),
             protected(),
         )
         .by([]),

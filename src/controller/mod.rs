@@ -19,7 +19,7 @@ use crate::telemetry::metrics::{Metrics, QueueLengths, Reconciled};
 use crate::telemetry::{Health, Telemetry};
 use kube::Client;
 use probes::Probes;
-use queue::Queue;
+use queue::{Owned, Queue};
 use reconcile::{Outcome, Reconciler};
 use report::Reporter;
 use std::collections::HashMap;
@@ -299,6 +299,14 @@ impl Workers {
                 info!(%key, ?delay, "trying again later");
             }
         }
+    }
+}
+
+impl Owned for Key {
+    type Owner = Arc<str>;
+
+    fn owner(&self) -> Arc<str> {
+        Arc::clone(&self.object().namespace)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Which key is reconciled when: each at most once at a time, failures later and later, nobody behind somebody
-//! else's failure.
+//! else's failure, and nobody behind all that another namespace has to do.
 
 use crate::telemetry::metrics::QueueLengths;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,11 +19,19 @@ const MAX: Duration = Duration::from_mins(2);
 /// Longest delay after a failure during which the key was touched.
 const SOON: Duration = Duration::from_secs(1);
 
+/// Whose a key is.
+pub(super) trait Owned {
+    /// The namespace, of whatever kind.
+    type Owner: Clone + Debug + Eq + Hash;
+
+    /// The namespace of the key.
+    fn owner(&self) -> Self::Owner;
+}
+
 /// A queue of keys that one task owns.
 #[derive(Debug)]
-pub(super) struct Queue<K> {
-    /// With the time since when each waits.
-    ready: VecDeque<(K, Instant)>,
+pub(super) struct Queue<K: Owned> {
+    ready: Ready<K>,
     /// What `ready` holds.
     waiting: HashSet<K>,
     running: HashSet<K>,
@@ -31,6 +40,37 @@ pub(super) struct Queue<K> {
     delayed: DelayQueue<K>,
     timers: HashMap<K, delay_queue::Key>,
     failures: HashMap<K, u32>,
+}
+
+/// Keys that wait for their turn, with the time since when each does. Owners take turns, or whoever has ten thousand Ingresses
+/// would keep all others waiting with each of his edits.
+#[derive(Debug)]
+struct Ready<K: Owned> {
+    lanes: HashMap<K::Owner, VecDeque<(K, Instant)>>,
+    /// Those who have a lane.
+    turns: VecDeque<K::Owner>,
+}
+
+impl<K: Owned> Ready<K> {
+    fn push(&mut self, key: K, since: Instant) {
+        let owner = key.owner();
+        if !self.lanes.contains_key(&owner) {
+            self.turns.push_back(owner.clone());
+        }
+        self.lanes.entry(owner).or_default().push_back((key, since));
+    }
+
+    fn pop(&mut self) -> Option<(K, Instant)> {
+        let owner = self.turns.pop_front()?;
+        let lane = self.lanes.get_mut(&owner)?;
+        let first = lane.pop_front();
+        if lane.is_empty() {
+            self.lanes.remove(&owner);
+        } else {
+            self.turns.push_back(owner);
+        }
+        first
+    }
 }
 
 /// A key whose turn it is.
@@ -44,10 +84,10 @@ pub(super) struct Turn<K> {
     pub(super) since: Instant,
 }
 
-impl<K: Clone + Eq + Hash> Queue<K> {
+impl<K: Clone + Eq + Hash + Owned> Queue<K> {
     pub(super) fn new() -> Self {
         Self {
-            ready: VecDeque::new(),
+            ready: Ready { lanes: HashMap::new(), turns: VecDeque::new() },
             waiting: HashSet::new(),
             running: HashSet::new(),
             again: HashMap::new(),
@@ -71,13 +111,13 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             self.delayed.remove(&timer);
         }
         if self.waiting.insert(key.clone()) {
-            self.ready.push_back((key, since));
+            self.ready.push(key, since);
         }
     }
 
     /// The next key to reconcile. It counts as running until [`Queue::done`] or [`Queue::failed`].
     pub(super) fn next(&mut self) -> Option<Turn<K>> {
-        let (key, since) = self.ready.pop_front()?;
+        let (key, since) = self.ready.pop()?;
         self.waiting.remove(&key);
         self.running.insert(key.clone());
         let failures = self.failures.get(&key).copied().unwrap_or(0);
@@ -124,7 +164,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
     /// How many keys are where.
     pub(super) fn lengths(&self) -> QueueLengths {
-        QueueLengths { ready: self.ready.len(), running: self.running.len(), delayed: self.timers.len() }
+        QueueLengths { ready: self.waiting.len(), running: self.running.len(), delayed: self.timers.len() }
     }
 
     fn end(&mut self, key: &K, after: Option<Duration>) {
@@ -154,6 +194,15 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// What stands before the slash.
+    impl Owned for &'static str {
+        type Owner = &'static str;
+
+        fn owner(&self) -> &'static str {
+            self.split_once('/').map_or("", |(owner, _)| owner)
+        }
+    }
+
     fn turn(queue: &mut Queue<&'static str>) -> Option<(&'static str, u32)> {
         queue.next().map(|turn| (turn.key, turn.failures))
     }
@@ -171,6 +220,19 @@ mod tests {
         assert_eq!(turn(&mut queue), Some(("a", 0)));
         queue.done(&"a", None);
         assert_eq!(turn(&mut queue), None);
+    }
+
+    #[test]
+    fn namespaces_take_turns_and_keys_of_one_go_in_order() {
+        let mut queue = Queue::new();
+        for key in ["many/1", "many/2", "many/3", "many/4", "few/1"] {
+            queue.add(key);
+        }
+        let mut order = vec![queue.next().unwrap().key, queue.next().unwrap().key];
+        queue.add("late/1");
+        order.extend(std::iter::from_fn(|| queue.next()).map(|turn| turn.key));
+        assert_eq!(order, ["many/1", "few/1", "many/2", "late/1", "many/3", "many/4"]);
+        assert!(queue.ready.lanes.is_empty() && queue.ready.turns.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

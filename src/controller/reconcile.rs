@@ -3,7 +3,7 @@
 use super::SharedIndex;
 use super::probes::{Asked, Probes};
 use super::queue::Turn;
-use super::report::{Report, Reporter};
+use super::report::{Report, Reporter, shorten};
 use super::write::{WriteError, Writer};
 use crate::contract::Keys;
 use crate::facts::{IngressFacts, ObjectKey};
@@ -163,7 +163,7 @@ impl Reconciler {
             Err(error) => {
                 warn!(namespace = %app.namespace, name = %app.name, failures = failures + 1, %error, "failed");
                 let status = is_told(&error, failures)
-                    .then(|| Status::unprotected(State::Failing, WRITE_FAILED, error.to_string()));
+                    .then(|| Status::unprotected(State::Failing, WRITE_FAILED, shorten(error.to_string())));
                 self.count(app, prepared.is_opted_in, status.as_ref());
                 if let Some(status) = status {
                     self.tell_failure(app, status).await;
@@ -349,6 +349,10 @@ impl Reconciler {
             Ok(()) => plan.status.iter().for_each(|status| self.tell_status(app, &told, status)),
             Err(error) => {
                 warn!(namespace = %app.namespace, name = %app.name, %error, "cannot write the status either");
+                // An Ingress that takes no more annotations, say. An Event is another object.
+                if let (WriteError::Rejected(_), Some(status)) = (&error, &plan.status) {
+                    self.reporter.tell(told.report(status.reason, true, status.message.clone()));
+                }
             }
         }
     }

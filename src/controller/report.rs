@@ -123,7 +123,8 @@ async fn rest(is_busy: &mut watch::Receiver<bool>) {
     let _ = timeout(MAX_WAIT, is_busy.wait_for(|is_busy| !is_busy)).await;
 }
 
-fn shorten(mut note: String) -> String {
+/// `note`, as long as it can be told. Admission webhooks explain themselves in any length.
+pub(super) fn shorten(mut note: String) -> String {
     if note.len() > MAX_NOTE {
         let end = (0..=MAX_NOTE - '…'.len_utf8()).rev().find(|end| note.is_char_boundary(*end));
         note.truncate(end.unwrap_or(0));

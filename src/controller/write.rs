@@ -59,7 +59,11 @@ impl WriteError {
     }
 
     fn of_status(status: &Status, what: &str) -> Self {
-        let text = format!("{what}: {}", status.message);
+        let is_full = status.code == 422
+            && status.message.contains("metadata.annotations")
+            && status.message.contains("Too long");
+        let remedy = if is_full { ": take out annotations that the Ingress can do without" } else { "" };
+        let text = format!("{what}: {}{remedy}", status.message);
         let is_wrong_uid = status.code == 422 && status.message.contains("metadata.uid");
         let is_duplicate = status.message.contains("admission webhook")
             && status.message.contains("is already defined in ingress");
@@ -279,7 +283,14 @@ impl Writer {
         let what = format!("cannot delete {kind} {key}");
         let api = self.api::<K>(key);
         match self.write(kind, Verb::Delete, &what, api.delete(&key.name, &params)).await {
-            Ok(_) => {}
+            Ok(answer) => {
+                // Somebody's finalizer keeps it: it stands until that goes, and an Ingress is served.
+                if let Some(going) = answer.left().filter(|object| kind == Kind::Ingress && is_going(object))
+                {
+                    self.learn(&going);
+                    return Ok(());
+                }
+            }
             // Gone is what was wanted.
             Err(WriteError::Stale(_))
                 if self.call(&what, self.api::<K>(key).get_opt(&key.name)).await?.is_none() => {}
@@ -455,6 +466,10 @@ impl Watched for ConfigMap {
 
 impl Watched for Middleware {
     const KIND: Kind = Kind::Middleware;
+}
+
+fn is_going(object: &impl Resource) -> bool {
+    object.meta().deletion_timestamp.is_some()
 }
 
 /// The key under which a shared companion is planned.

@@ -14,8 +14,7 @@ impl Host {
     /// `None` unless `text` is a DNS-1123 subdomain, or one behind `*.`, and not an IP address.
     pub fn parse(text: &str) -> Option<Self> {
         let name = text.strip_prefix("*.").unwrap_or(text);
-        let is_ip = text.parse::<std::net::IpAddr>().is_ok();
-        (is_dns_subdomain(name) && text.len() <= 253 && !is_ip).then(|| Self(text.into()))
+        (is_dns_subdomain(name) && text.len() <= 253 && !is_ip_v4(text)).then(|| Self(text.into()))
     }
 
     /// The host as it is written in the rule.
@@ -41,6 +40,12 @@ pub fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_part)
 }
 
+/// Whether `text` is an address of four numbers, which may begin with zeros, as the API reads them.
+fn is_ip_v4(text: &str) -> bool {
+    let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()) && part.parse::<u8>().is_ok();
+    text.split('.').count() == 4 && text.split('.').all(number)
+}
+
 /// Whether `text` is a DNS-1123 label: 1 to 63 of a–z, 0–9 and inner dashes.
 pub fn is_dns_label(text: &str) -> bool {
     text.len() <= 63 && is_part(text)
@@ -57,12 +62,25 @@ mod tests {
 
     #[test]
     fn hosts_are_dns_names() {
-        for good in ["app.djieno.com", "*.djieno.com", "localhost", "a-b.c1"] {
+        for good in ["app.djieno.com", "*.djieno.com", "localhost", "a-b.c1", "10.0.0.256", "1.2.3.4.5"] {
             assert!(Host::parse(good).is_some(), "{good}");
         }
         for bad in [
-            "", "*", "*.", "a.*.b", "App.com", "a..b", "-a.b", "a_b.c", "10.0.0.1", "a.b\n", "a b", "$host",
-            "a.b;", "a.b:443",
+            "",
+            "*",
+            "*.",
+            "a.*.b",
+            "App.com",
+            "a..b",
+            "-a.b",
+            "a_b.c",
+            "10.0.0.1",
+            "010.0.0.01",
+            "a.b\n",
+            "a b",
+            "$host",
+            "a.b;",
+            "a.b:443",
         ] {
             assert!(Host::parse(bad).is_none(), "{bad:?}");
         }

@@ -2,15 +2,15 @@
 
 use super::{Host, Identity, Names, ObjectKey, is_dns_label, is_dns_subdomain, is_ours};
 use crate::contract::{
-    AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, Keys, LEGACY_CLASS, MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES,
-    outpost_ingress_name, own_middleware_in,
+    AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, Keys, LEGACY_CLASS, MANAGER, OUTPOST_PATH, OUTPOST_PATH_TYPE,
+    ROUTER_MIDDLEWARES, outpost_ingress_name, own_middleware_in,
 };
-use k8s_openapi::api::networking::v1::{Ingress, IngressRule, IngressServiceBackend};
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use litemap::LiteMap;
-use regex::RegexBuilder;
+use regex::bytes::RegexBuilder;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -107,6 +107,8 @@ pub struct OutpostPath {
     pub host: Option<Host>,
     /// The path as written.
     pub path: Arc<str>,
+    /// How the path is meant, in the API's words.
+    pub path_type: Arc<str>,
     /// Service it leads to, in the Ingress's own namespace; `None` for a resource backend.
     pub service: Option<Arc<str>>,
     /// Port number on that Service; `None` where the rule names the port instead.
@@ -117,6 +119,12 @@ impl OutpostPath {
     /// Whether it is the outpost path itself and not one below it.
     pub fn is_whole(&self) -> bool {
         self.path.trim_end_matches('/') == OUTPOST_PATH
+    }
+
+    /// Whether an ingress controller takes it for the same rule as the one that this controller makes. Any other spelling or type
+    /// is a rule of its own, which wins over that where it is longer.
+    pub fn is_spelled_like_ours(&self) -> bool {
+        *self.path == *OUTPOST_PATH && *self.path_type == *OUTPOST_PATH_TYPE
     }
 }
 
@@ -246,12 +254,10 @@ impl IngressFacts {
             return Err(NoIngress::InvalidNamespace(key.namespace.to_string()));
         }
         let created = ingress.metadata.creation_timestamp.as_ref();
-        let mut hosts: Vec<Host> = Vec::new();
-        for host in rules(ingress).filter_map(host_of) {
-            if !hosts.contains(&host) {
-                hosts.push(host);
-            }
-        }
+        // By a set, since an Ingress has room for some ten thousand hosts.
+        let mut known = HashSet::new();
+        let hosts = rules(ingress).filter_map(host_of).filter(|host| known.insert(host.clone()));
+        let hosts: Vec<Host> = hosts.collect();
         let middlewares = own_middlewares(&ingress.metadata, &key);
         let swallowing = paths(ingress).filter(|(_, path, _)| swallows_outpost_path(path));
         Ok(Self {
@@ -285,6 +291,7 @@ impl IngressFacts {
         }
         for path in &mut self.outpost_paths {
             share(&mut path.path);
+            share(&mut path.path_type);
             path.service.iter_mut().for_each(&mut share);
         }
         self.headers.iter_mut().chain(&mut self.middlewares).for_each(&mut share);
@@ -487,21 +494,25 @@ fn host_of(rule: &IngressRule) -> Option<Host> {
 }
 
 /// All paths with their rule; one without a path reads as `/`.
-fn paths(ingress: &Ingress) -> impl Iterator<Item = (&IngressRule, &str, Option<&IngressServiceBackend>)> {
+fn paths(ingress: &Ingress) -> impl Iterator<Item = (&IngressRule, &str, &HTTPIngressPath)> {
     rules(ingress).flat_map(|rule| {
         let paths = rule.http.iter().flat_map(|http| http.paths.iter());
-        paths.map(move |path| (rule, path.path.as_deref().unwrap_or("/"), path.backend.service.as_ref()))
+        paths.map(move |path| (rule, path.path.as_deref().unwrap_or("/"), path))
     })
 }
 
 fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
     let found = paths(ingress).filter(|(_, path, _)| is_outpost_path(path));
     found
-        .map(|(rule, path, service)| OutpostPath {
-            host: host_of(rule),
-            path: path.into(),
-            service: service.map(|service| service.name.as_str().into()),
-            port: service.and_then(|service| service.port.as_ref()?.number),
+        .map(|(rule, path, whole)| {
+            let service = whole.backend.service.as_ref();
+            OutpostPath {
+                host: host_of(rule),
+                path: path.into(),
+                path_type: whole.path_type.as_str().into(),
+                service: service.map(|service| service.name.as_str().into()),
+                port: service.and_then(|service| service.port.as_ref()?.number),
+            }
         })
         .collect()
 }
@@ -511,18 +522,61 @@ fn is_outpost_path(path: &str) -> bool {
     path.strip_prefix(OUTPOST_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// The longest path that is read as a regular expression, and the most memory that one may take. Whoever may write Ingresses
+/// chooses them, and reading one must not keep everybody waiting: a few characters can ask for megabytes.
+const MAX_REGEX: usize = 2048;
+const MAX_REGEX_SIZE: usize = 64 * 1024;
+
 /// Whether ingress-nginx, or Traefik in its place, would send part of the outpost path to `path`, read as a regular
 /// expression.
 ///
 /// One regex path on a host makes nginx match all its paths as `~* "^path"`, longest first, so an expression at
 /// least as long as the outpost path wins where it matches. Traefik does the same with the expressions as it quotes them,
-/// where a backslash counts twice. One that this engine cannot read counts as matching.
+/// where a backslash counts twice. One that this engine cannot read, or not at little cost, counts as matching. Bytes, as
+/// nginx reads them: classes of all of Unicode would be the larger part of the cost.
 fn swallows_outpost_path(path: &str) -> bool {
     const BELOW: [&str; 6] = ["", "/", "/auth/nginx", "/start", "/callback", "/sign_out"];
     let quoted_len = path.len() + path.matches(['\\', '"']).count();
-    if quoted_len < OUTPOST_PATH.len() || is_outpost_path(path) {
+    if quoted_len < OUTPOST_PATH.len() || is_outpost_path(path) || is_plain(path) {
         return false;
     }
-    let regex = RegexBuilder::new(&format!("^{path}")).case_insensitive(true).build();
-    regex.map_or(true, |regex| BELOW.iter().any(|rest| regex.is_match(&format!("{OUTPOST_PATH}{rest}"))))
+    if path.len() > MAX_REGEX {
+        return true;
+    }
+    let regex = RegexBuilder::new(&format!("^{path}"))
+        .case_insensitive(true)
+        .unicode(false)
+        .size_limit(MAX_REGEX_SIZE)
+        .build();
+    regex.map_or(true, |regex| {
+        BELOW.iter().any(|rest| regex.is_match(format!("{OUTPOST_PATH}{rest}").as_bytes()))
+    })
+}
+
+/// Whether `path` means nothing but itself as a regular expression. Without a dot it is then no part of the outpost path.
+fn is_plain(path: &str) -> bool {
+    path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_~%:@,;=&!".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_that_would_cost_much_to_read_counts_as_matching() {
+        for path in [
+            "/(a{1,1000}){1,1000}xxxxxxxxxxx",
+            &format!("/{}", "(a|b)".repeat(1000)),
+            "/(unclosed-in-some-long-path",
+        ] {
+            assert!(swallows_outpost_path(path), "{path:.40}");
+        }
+        for path in [
+            "/api/v1/some/long/plain/path",
+            "/site/[a-z]+/of/some/length",
+            &format!("/{}", "x".repeat(1 << 20)),
+        ] {
+            assert!(!swallows_outpost_path(path), "{path:.40}");
+        }
+    }
 }

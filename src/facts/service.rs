@@ -73,6 +73,9 @@ pub enum NotAnOutpost {
         "the value {0:?} of its label {DISCOVERED_NAME} is not a DNS label; rename the outpost in authentik"
     )]
     BadName(String),
+    /// Its own name or namespace can be no part of a DNS name. Files only.
+    #[error("its name {0} is not made of DNS labels; correct metadata.namespace and metadata.name")]
+    BadKey(ObjectKey),
     /// Neither an `http` nor an `https` port.
     #[error("it has neither a port named http nor one named https; give the outpost with --outpost NAME=URL")]
     NoPort,
@@ -87,9 +90,12 @@ impl DiscoveredOutpost {
         if !is_dns_label(&name) {
             return Err(NotAnOutpost::BadName(name));
         }
+        if !is_dns_label(&key.namespace) || !is_dns_label(&key.name) {
+            return Err(NotAnOutpost::BadKey(key));
+        }
         let port_named = |wanted: &str| {
             let port = ports(service).find(|port| port.name.as_deref() == Some(wanted))?;
-            u16::try_from(port.port).ok()
+            u16::try_from(port.port).ok().filter(|port| *port > 0)
         };
         let (port, https) = match (port_named("http"), port_named("https")) {
             (Some(port), _) => (port, false),

@@ -374,7 +374,7 @@ impl Index {
 
     /// Apps that an Ingress of somebody else's may keep from claiming their hosts, or may no longer.
     fn apps_it_may_block(&self, ingress: &IngressFacts) -> Vec<ObjectKey> {
-        if ingress.outpost_ingress().is_some() {
+        if ingress.outpost_ingress().is_some() && !ingress.deleting {
             return Vec::new();
         }
         let routed = ingress.outpost_paths.iter().filter_map(|path| path.host.as_ref());

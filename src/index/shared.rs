@@ -139,13 +139,16 @@ impl Index {
         requests.filter(|(app, request)| calls(app, request)).map(|(app, _)| app.clone()).collect()
     }
 
-    /// The shared companions of `app` that stand there and are not ours.
+    /// The shared companions of `app` that stand there, are not ours, and may go without a word: a Service of type `ExternalName` is
+    /// watched, whoever made it.
     pub fn foreign_companions(&self, app: &ObjectKey) -> Vec<(Source, ObjectKey)> {
         let Some(Ok(request)) = self.requests.get(app) else {
             return Vec::new();
         };
         let service = Some(service_key(&app.namespace, request));
-        let service = service.filter(|key| matches!(self.service_slot(key), Slot::Foreign(_)));
+        let service = service.filter(
+            |key| matches!(self.service_slot(key), Slot::Foreign(found) if found.external_name.is_none()),
+        );
         let headers = headers_key(&app.namespace, request);
         let headers = headers.filter(|key| matches!(self.headers_slot(key), Slot::Foreign(_)));
         let service = service.map(|key| (Source::Services, key));

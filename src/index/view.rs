@@ -3,11 +3,13 @@
 use super::claims::{Entry, Place};
 use super::shared::{headers_key, middleware_key, service_key};
 use super::{Index, place};
-use crate::facts::{Host, IngressFacts, MiddlewareFacts, ObjectKey};
+use crate::facts::{Host, IngressFacts, MiddlewareFacts, ObjectKey, OutpostPath};
 use crate::plan::decision::describe_backend;
+use crate::plan::quote::shown;
 use crate::plan::request::Request;
 use crate::plan::status::Assurance;
 use crate::plan::{AppView, HostHolder, Slot, companions};
+use std::cmp::Ordering;
 
 /// Open neighbours named in one warning; a host with hundreds needs no longer text.
 const MAX_NEIGHBOURS: usize = 3;
@@ -70,10 +72,9 @@ impl Index {
     fn holder(&self, app: &ObjectKey, request: &Request, place: &Place) -> HostHolder {
         // That of an app which is to have none here is no reason to leave the one of others aside.
         let is_provider = self.claims.winner(place).is_none_or(|winner| winner == app);
-        let own_route_stands = is_provider && self.own_route(app).is_some_and(|route| serves(route, place));
+        let own_route = self.own_route(app).filter(|route| is_provider && serves(route, place));
         let entry = self.claims.entry(place);
-        if let Some(foreign) = entry.and_then(|entry| self.foreign_route(app, entry, place, own_route_stands))
-        {
+        if let Some(foreign) = entry.and_then(|entry| self.foreign_route(app, entry, place, own_route)) {
             return foreign;
         }
         match self.claims.winner(place) {
@@ -86,29 +87,32 @@ impl Index {
         }
     }
 
-    /// A route at `place` that this controller did not make. One that leads astray comes before one that is right,
-    /// and beside a route of ours only a deeper path matters, which would win over it.
+    /// A route at `place` that this controller did not make. One that leads astray comes before one that is right. Beside a route
+    /// of ours, `own`, only those matter that win over it and lead astray.
     fn foreign_route(
         &self,
         app: &ObjectKey,
         entry: &Entry,
         place: &Place,
-        own_route_stands: bool,
+        own: Option<&IngressFacts>,
     ) -> Option<HostHolder> {
         let routes = entry.routes.iter().filter_map(|key| self.ingresses.get(key));
-        let foreign = routes.filter(|ingress| ingress.outpost_ingress().is_none() && !ingress.is_opted_in());
         let mut right = None;
-        for ingress in foreign {
+        for ingress in routes.filter(|ingress| is_foreign(app, ingress)) {
             for path in ingress.outpost_paths.iter().filter(|path| path.host.as_ref() == Some(&place.host)) {
-                let leads_to = if path.is_whole() {
+                let leads_to = if ingress.outpost_ingress().is_some() {
+                    Err("it is being deleted, and somebody keeps it from going".to_owned())
+                } else if path.is_whole() {
                     self.outpost_behind(app, ingress, path.service.as_deref())
                 } else {
                     Err("it takes a part of the outpost's paths".to_owned())
                 };
+                let is_behind_ours = path.is_whole()
+                    && own.is_some_and(|own| leads_to.is_ok() || is_first(own, ingress, path));
                 let (ingress, path_text) = (ingress.key.clone(), path.path.to_string());
                 let holder = HostHolder::Foreign { ingress, path: path_text, leads_to };
                 match &holder {
-                    _ if own_route_stands && path.is_whole() => {}
+                    _ if is_behind_ours => {}
                     HostHolder::Foreign { leads_to: Ok(_), .. } => right = right.or(Some(holder)),
                     _ => return Some(holder),
                 }
@@ -133,7 +137,8 @@ impl Index {
         let external = external.and_then(|service| service.external_name.clone());
         if external.is_some() && *namespace != app.namespace {
             return Err(format!(
-                "it leads to Service {service}, which the owners of namespace {namespace} could turn"
+                "it leads to Service {}, which the owners of namespace {namespace} could turn",
+                shown(service)
             ));
         }
         let host = external.unwrap_or_else(|| self.settings.cluster_domain.service_host(namespace, service));
@@ -161,7 +166,7 @@ impl Index {
 
     /// Whether `app` makes no route at `place`, because a right one that this controller did not make is there.
     fn uses_foreign_route(&self, app: &ObjectKey, place: &Place) -> bool {
-        let found = self.claims.entry(place).and_then(|entry| self.foreign_route(app, entry, place, false));
+        let found = self.claims.entry(place).and_then(|entry| self.foreign_route(app, entry, place, None));
         matches!(found, Some(HostHolder::Foreign { leads_to: Ok(_), .. }))
     }
 
@@ -174,7 +179,7 @@ impl Index {
     pub(super) fn is_blocked(&self, app: &ObjectKey, request: &Request) -> bool {
         let is_astray = |place: &Place| {
             let foreign =
-                self.claims.entry(place).and_then(|entry| self.foreign_route(app, entry, place, false));
+                self.claims.entry(place).and_then(|entry| self.foreign_route(app, entry, place, None));
             matches!(foreign, Some(HostHolder::Foreign { leads_to, .. }) if leads_to.as_ref() != Ok(&request.outpost.name))
         };
         let places = self.claims.sought_by(app);
@@ -229,6 +234,26 @@ impl Index {
         let (host, path) = ingress.swallowing_paths.iter().find(at_place)?;
         Some((ingress.key.clone(), host.clone(), path.clone()))
     }
+}
+
+/// Whether the rules of `ingress` at outpost paths are of somebody else than `app` and this controller. An app that asks for
+/// protection can have such, too, and is served with them although it is refused. One of ours that is going and does not go, since
+/// somebody gave it a finalizer, can no longer be set right.
+fn is_foreign(app: &ObjectKey, ingress: &IngressFacts) -> bool {
+    match ingress.outpost_ingress() {
+        Some(_) => ingress.deleting && ingress.key != companions::outpost_ingress_key(app),
+        None => ingress.key != *app,
+    }
+}
+
+/// Whether `own` is in force where `other` has the same rule `path`: as ingress-nginx sorts Ingresses, by age and then by name, the
+/// last one first.
+fn is_first(own: &IngressFacts, other: &IngressFacts, path: &OutpostPath) -> bool {
+    let is_older = match own.created.cmp(&other.created) {
+        Ordering::Equal => own.key.to_string() > other.key.to_string(),
+        age => age == Ordering::Less,
+    };
+    is_older && path.is_spelled_like_ours()
 }
 
 /// Whether the outpost Ingress `route` serves the whole outpost path at `place`.

@@ -350,7 +350,13 @@ fn make_room(view: &AppView<'_>, decision: &Decision, keys: &Keys) -> Option<Cha
 
 /// The change after which `route` serves those of its hosts that are in `hosts`, and no others.
 fn keep_only(route: &IngressFacts, hosts: &[Host]) -> Option<Change> {
-    let is_kept = |path: &&OutpostPath| path.host.as_ref().is_some_and(|host| hosts.contains(host));
+    if route.deleting {
+        return None;
+    }
+    // One that somebody edited so that it leads to no Service, or to a port by its name, leads to no outpost.
+    let leads = |path: &OutpostPath| path.service.is_some() && path.port.is_some_and(|port| port > 0);
+    let is_kept =
+        |path: &&OutpostPath| leads(path) && path.host.as_ref().is_some_and(|host| hosts.contains(host));
     let paths: Vec<&OutpostPath> = route.outpost_paths.iter().filter(is_kept).collect();
     if paths.is_empty() {
         return Some(delete_ingress(route));

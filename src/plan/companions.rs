@@ -5,8 +5,8 @@ use super::outpost::Outpost;
 use super::request::Request;
 use crate::config::{Scheme, Settings};
 use crate::contract::{
-    self, Keys, LEGACY_CLASS, MANAGED_BY, MANAGER, OUTPOST_PATH, PART_OF, PART_OF_VALUE, headers_name,
-    middleware_name, outpost_ingress_name, service_name,
+    self, Keys, LEGACY_CLASS, MANAGED_BY, MANAGER, OUTPOST_PATH, OUTPOST_PATH_TYPE, PART_OF, PART_OF_VALUE,
+    headers_name, middleware_name, outpost_ingress_name, service_name,
 };
 use crate::facts::{AppFacts, ClassRef, Host, IngressFacts, ObjectKey, OutpostPath};
 use crate::middleware::{Middleware, MiddlewareSpec};
@@ -168,8 +168,6 @@ pub(super) fn rules_of(paths: &[&OutpostPath]) -> Vec<IngressRule> {
     paths.iter().map(rule).collect()
 }
 
-/// `ImplementationSpecific`, not `Prefix`: several releases of ingress-nginx reject a dot in a `Prefix`. It matches the
-/// same, so `/outpost.goauthentik.iox`, which outposts let through, stays with the app.
 fn outpost_rule(host: String, service: String, port: i32) -> IngressRule {
     let port = Some(ServiceBackendPort { number: Some(port), name: None });
     let service = Some(IngressServiceBackend { name: service, port });
@@ -178,7 +176,7 @@ fn outpost_rule(host: String, service: String, port: i32) -> IngressRule {
         http: Some(HTTPIngressRuleValue {
             paths: vec![HTTPIngressPath {
                 path: Some(OUTPOST_PATH.to_owned()),
-                path_type: "ImplementationSpecific".to_owned(),
+                path_type: OUTPOST_PATH_TYPE.to_owned(),
                 backend: IngressBackend { service, resource: None },
             }],
         }),

@@ -3,6 +3,7 @@
 use super::Dialect;
 use super::changes::Companion;
 use super::companions;
+use super::quote::shown;
 use super::refusal::Refusal;
 use super::request::{Request, Unresolved};
 use super::status::Assurance;
@@ -354,7 +355,7 @@ fn using_outpost(ingress: &IngressFacts, app: &AppFacts) -> impl Iterator<Item =
 /// Describes where a rule at or below the outpost path leads, for messages.
 pub fn describe_backend(service: Option<&str>) -> String {
     match service {
-        Some(service) => format!("it leads to Service {service}, which is no known outpost"),
+        Some(service) => format!("it leads to Service {}, which is no known outpost", shown(service)),
         None => format!("{OUTPOST_PATH} there does not lead to a Service"),
     }
 }

@@ -12,6 +12,7 @@ pub mod hand_over;
 pub mod injected;
 mod nginx;
 pub mod outpost;
+pub(crate) mod quote;
 pub mod refusal;
 pub mod request;
 pub mod status;

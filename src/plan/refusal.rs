@@ -1,5 +1,6 @@
 //! Every reason not to protect an app, with what to do about it.
 
+use super::quote::{list, pasted, quoted, shown};
 use crate::contract::OUTPOST_PATH;
 use crate::facts::{Host, ObjectKey};
 use std::time::Duration;
@@ -12,12 +13,12 @@ const RECHECK: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each variant's message says what it and its fields mean")]
 pub enum Refusal {
-    #[error("annotation {key} is {value:?}; write \"{}\"", .allowed.join("\" or \""))]
+    #[error("annotation {key} is {}; write \"{}\"", quoted(.value), .allowed.join("\" or \""))]
     InvalidAnnotation { key: String, value: String, allowed: &'static [&'static str] },
 
     #[error(
-        "annotation {key} names the outpost {name:?}, which is not known; known are: {}. Use one of these, or have \
-         the admin add it with --outpost {name}=URL", list(.known)
+        "annotation {key} names the outpost {}, which is not known; known are: {}. Use one of these, or have \
+         the admin add it with --outpost {}=URL", quoted(.name), list(.known), pasted(.name, "NAME")
     )]
     UnknownOutpost { key: String, name: String, known: Vec<String> },
 
@@ -50,8 +51,8 @@ pub enum Refusal {
     NoClass,
 
     #[error(
-        "its class {class:?} has no IngressClass object: correct spec.ingressClassName, or have the admin say who serves \
-         it with --class {class}=DIALECT"
+        "its class {} has no IngressClass object: correct spec.ingressClassName, or have the admin say who serves \
+         it with --class {}=DIALECT", quoted(.class), pasted(.class, "CLASS")
     )]
     UnknownClass { class: String },
 
@@ -65,12 +66,12 @@ pub enum Refusal {
     #[error("it has no rule with a host, so there is no address to log in at: add spec.rules[].host")]
     NoHost,
 
-    #[error("spec.rules[].host {host:?} is not a DNS name in lower case: correct it")]
+    #[error("spec.rules[].host {} is not a DNS name in lower case: correct it", quoted(.host))]
     InvalidHost { host: String },
 
     #[error(
-        "annotation {key} is {found:?}, which this controller did not write; it would write {wanted:?}. Remove yours to be \
-         protected through authentik, or remove {opt_in} to keep yours"
+        "annotation {key} is {}, which this controller did not write; it would write {wanted:?}. Remove yours to be \
+         protected through authentik, or remove {opt_in} to keep yours", quoted(.found)
     )]
     OwnAnnotation { key: String, found: String, wanted: String, opt_in: String },
 
@@ -99,8 +100,8 @@ pub enum Refusal {
     ClientCertificatesDropped { key: String },
 
     #[error(
-        "annotation {key} is {found:?}: Traefik would ask the outpost about that host instead of the app's own: remove that \
-         annotation"
+        "annotation {key} is {}: Traefik would ask the outpost about that host instead of the app's own: remove that \
+         annotation", quoted(.found)
     )]
     UpstreamHost { key: String, found: String },
 
@@ -111,9 +112,9 @@ pub enum Refusal {
     Snippet { key: String },
 
     #[error(
-        "annotation {key} is {found:?}: with a rewrite the app receives cleaned paths, so a request for \
+        "annotation {key} is {}: with a rewrite the app receives cleaned paths, so a request for \
          {OUTPOST_PATH}/../x can reach it without login. Serve the app without a rewrite, or have the admin make \
-         ingress-nginx reject dot segments, as docs/data-planes.md says, and say so with --nginx-rejects-dot-segments"
+         ingress-nginx reject dot segments, as docs/data-planes.md says, and say so with --nginx-rejects-dot-segments", quoted(.found)
     )]
     Rewrite { key: String, found: String },
 
@@ -130,14 +131,15 @@ pub enum Refusal {
     ChallengeInPlace { key: String },
 
     #[error(
-        "the path {path:?} of Ingress {ingress} is a regular expression that takes {OUTPOST_PATH} away from the outpost on \
-         {}: shorten it to fewer than 23 characters, or exclude that path in it", .host.as_ref().map_or("every host", Host::as_str)
+        "the path {} of Ingress {ingress} is a regular expression that takes {OUTPOST_PATH} away from the outpost on \
+         {}: shorten it to fewer than 23 characters, or exclude that path in it", quoted(.path),
+        .host.as_ref().map_or("every host", Host::as_str)
     )]
     SwallowedPath { ingress: ObjectKey, host: Option<Host>, path: String },
 
     #[error(
-        "its own rules hold the path {path:?}, so the login itself would need a login: remove that path, this controller \
-         makes an Ingress of its own for it"
+        "its own rules hold the path {}, so the login itself would need a login: remove that path, this controller \
+         makes an Ingress of its own for it", quoted(.path)
     )]
     OutpostPathInApp { path: String },
 
@@ -148,8 +150,8 @@ pub enum Refusal {
     OtherOutpostOnHost { host: Host, holder: ObjectKey, theirs: String, key: String },
 
     #[error(
-        "Ingress {ingress} already routes {path} of {host}, but not to the outpost {outpost:?} ({found}): point it there \
-         or delete it"
+        "Ingress {ingress} already routes {} of {host}, but not to the outpost {outpost:?} ({found}): point it there \
+         or delete it", shown(.path)
     )]
     ForeignRoute { host: Host, ingress: ObjectKey, path: String, outpost: String, found: String },
 
@@ -161,7 +163,7 @@ pub enum Refusal {
 
     #[error(
         "a Service {name} exists that this controller did not make and that does not lead to {wanted} (it leads to \
-         {found}): rename or delete it, or make it an ExternalName Service for that host"
+         {}): rename or delete it, or make it an ExternalName Service for that host", shown(.found)
     )]
     ServiceNameTaken { name: ObjectKey, wanted: String, found: String },
 
@@ -269,8 +271,4 @@ impl Refusal {
     pub fn recheck_after(&self) -> Option<Duration> {
         matches!(self, Self::ServiceNameTaken { .. } | Self::HeadersNameTaken { .. }).then_some(RECHECK)
     }
-}
-
-fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -12,6 +12,7 @@ mod repair;
 mod resilience;
 mod shards;
 mod status;
+mod tenant;
 mod traefik;
 
 /// The controller that is tested.

@@ -2,18 +2,19 @@
 
 use crate::PROGRAM;
 use anyhow::{Context, Result, ensure};
+use ingress_sso_testbed::account::{Reach, account};
 use ingress_sso_testbed::builders::ingress;
 use ingress_sso_testbed::control_plane::ControlPlane;
-use ingress_sso_testbed::control_plane::kubeconfig;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, OUTPOST, PATIENCE, Scene, annotation};
 use ingress_sso_testbed::wait::eventually;
-use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[tokio::test]
@@ -295,21 +296,7 @@ pub(crate) async fn set_rules(scene: &Scene, role: &str, rules: &Value) -> Resul
     Ok(())
 }
 
-/// A kubeconfig for a `ServiceAccount` with a `ClusterRole` of these rules, both named after the scene.
-pub(crate) async fn kubeconfig_of(scene: &Scene, name: &str, rules: &Value) -> Result<std::path::PathBuf> {
-    let full = format!("{}-{name}", scene.namespace());
-    let account = json!({ "metadata": { "name": name, "namespace": scene.namespace() } });
-    let role = json!({ "metadata": { "name": full }, "rules": rules });
-    let binding = json!({
-        "metadata": { "name": full },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": full },
-        "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": scene.namespace() }],
-    });
-    let params = PostParams::default();
-    scene.api::<ServiceAccount>().create(&params, &serde_json::from_value(account)?).await?;
-    Api::<ClusterRole>::all(scene.client()).create(&params, &serde_json::from_value(role)?).await?;
-    Api::<ClusterRoleBinding>::all(scene.client()).create(&params, &serde_json::from_value(binding)?).await?;
-    let path = scene.plane().service_account_kubeconfig(scene.namespace(), name).await?;
-    kubeconfig::client(&path).await?;
-    Ok(path)
+/// A kubeconfig for an account of the scene's namespace with these rights everywhere.
+pub(crate) async fn kubeconfig_of(scene: &Scene, name: &str, rules: &Value) -> Result<PathBuf> {
+    account(scene.plane(), scene.namespace(), name, rules, Reach::Cluster).await
 }

@@ -2,6 +2,7 @@
 
 use crate::PROGRAM;
 use anyhow::{Context, Result, ensure};
+use ingress_sso_testbed::account::{Reach, account};
 use ingress_sso_testbed::builders::{IngressBuilder, ingress, namespace};
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::guard::Guard;
@@ -9,9 +10,8 @@ use ingress_sso_testbed::process::Process;
 use ingress_sso_testbed::scene::{OPT_IN, OUTPOST, PATIENCE, STATUS, Scene, annotation};
 use ingress_sso_testbed::traefik::install_crds;
 use ingress_sso_testbed::wait::eventually;
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -212,7 +212,7 @@ async fn a_user_of_one_namespace_needs_no_more_than_to_list_its_ingresses() -> R
     scene.create::<Ingress>(scene.opted_in("n8n", "a.example.com")).await?;
     let rules =
         json!([{ "apiGroups": ["networking.k8s.io"], "resources": ["ingresses"], "verbs": ["list"] }]);
-    let user = account(scene.plane(), home, "user", &rules, false).await?;
+    let user = account(scene.plane(), home, "user", &rules, Reach::Namespace).await?;
 
     let refused = status(&user, &[])?;
     assert_eq!((refused.stdout.as_str(), refused.code), ("", Some(2)));
@@ -347,37 +347,5 @@ async fn poor(plane: &ControlPlane, namespace: &str) -> Result<PathBuf> {
         { "apiGroups": [""], "resources": ["services"], "verbs": ["*"] },
         { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"] },
     ]);
-    account(plane, namespace, "poor", &rules, true).await
-}
-
-/// A kubeconfig for a `ServiceAccount` that has these rights, in its namespace or everywhere.
-async fn account(
-    plane: &ControlPlane,
-    namespace: &str,
-    name: &str,
-    rules: &Value,
-    everywhere: bool,
-) -> Result<PathBuf> {
-    let (client, params) = (plane.client()?, PostParams::default());
-    let metadata = json!({ "name": name, "namespace": namespace });
-    let kind = if everywhere { "ClusterRole" } else { "Role" };
-    let role = json!({ "metadata": { "name": name }, "rules": rules });
-    let binding = json!({
-        "metadata": { "name": name },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name },
-        "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": namespace }],
-    });
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    accounts.create(&params, &serde_json::from_value(json!({ "metadata": metadata }))?).await?;
-    if everywhere {
-        Api::<ClusterRole>::all(client.clone()).create(&params, &serde_json::from_value(role)?).await?;
-        Api::<ClusterRoleBinding>::all(client).create(&params, &serde_json::from_value(binding)?).await?;
-    } else {
-        Api::<Role>::namespaced(client.clone(), namespace)
-            .create(&params, &serde_json::from_value(role)?)
-            .await?;
-        let bindings: Api<RoleBinding> = Api::namespaced(client, namespace);
-        bindings.create(&params, &serde_json::from_value(binding)?).await?;
-    }
-    plane.service_account_kubeconfig(namespace, name).await
+    account(plane, namespace, "poor", &rules, Reach::Cluster).await
 }

@@ -166,6 +166,8 @@ fn check_by_url_on_nginx(
     urls.extend([by_host("$host"), format!("{}{OUTPOST_PATH}/auth/nginx", outpost.address)]);
     let url = annotation(app, AUTH_URL).unwrap_or_default();
     prop_assert!(urls.iter().any(|expected| expected == url), "{key} asks {url}");
+    let signin = annotation(app, "nginx.ingress.kubernetes.io/auth-signin").unwrap_or_default();
+    prop_assert!(signin.contains(OUTPOST_PATH), "{key} sends to {signin} to log in");
     let headers = annotation(app, "nginx.ingress.kubernetes.io/auth-proxy-set-headers").unwrap_or_default();
     let has_headers = cluster.config_maps.keys().any(|key| key.to_string() == *headers);
     prop_assert!(has_headers, "{key} is protected without the headers {headers:?}");

@@ -1,14 +1,14 @@
 //! What a case expects, what came instead, and the difference between the two as text.
 
+use super::api_server::rejected_by_api_server;
 use super::validators::{NGINX, unacceptable_to_ingress_nginx};
 use super::world::World;
 use ingress_sso::middleware::Middleware;
-use ingress_sso::plan::changes::{Annotate, AppPlan, Change, Edit, HandOver};
+use ingress_sso::plan::changes::{Annotate, AppPlan, Change, Companion, Edit, HandOver};
 use ingress_sso::plan::warning::Warning;
 use ingress_sso::plan::{Decision, Protection};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::{Ingress, IngressBackend};
-use regex::Regex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -438,23 +438,14 @@ fn difference(expected: &str, found: &str) -> Option<String> {
 
 /// Names that the API server would reject.
 fn unacceptable_to_the_api(protection: &Protection) -> Vec<String> {
-    let service = protection.service.as_ref().map(|object| (&object.metadata, 63));
-    let headers = protection.headers.as_ref().map(|object| (&object.metadata, 253));
-    let middleware = protection.middleware.as_ref().map(|object| (&object.metadata, 253));
-    let route = protection.outpost_ingress.as_ref().map(|object| (&object.metadata, 253));
-    let subdomain = Regex::new(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$");
-    let subdomain = subdomain.expect("the API server's rule");
-    let mut failures = Vec::new();
-    for (metadata, longest) in [service, headers, middleware, route].into_iter().flatten() {
-        let name = metadata.name.clone().unwrap_or_default();
-        if name.len() > longest || !subdomain.is_match(&name) {
-            failures.push(format!("the name {name:?} is not valid"));
-        }
-        let labels = metadata.labels.iter().flatten();
-        let bad = labels.filter(|(_, value)| value.len() > 63);
-        failures.extend(bad.map(|(key, value)| format!("the label {key}={value:?} is too long")));
-    }
-    failures
+    let json = |companion: &Companion| match companion {
+        Companion::Ingress(object) => serde_json::to_value(object),
+        Companion::Service(object) => serde_json::to_value(object),
+        Companion::ConfigMap(object) => serde_json::to_value(object),
+        Companion::Middleware(object) => serde_json::to_value(object),
+    };
+    let companions = protection.companions();
+    companions.iter().flat_map(|companion| rejected_by_api_server(&json(companion).expect("JSON"))).collect()
 }
 
 /// A request that could hit another object, or another version, than the plan saw.

@@ -2,35 +2,43 @@
 
 use regex::Regex;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// How the keys of ingress-nginx's annotations begin.
 pub(crate) const NGINX: &str = "nginx.ingress.kubernetes.io/";
 
-/// Annotation values that ingress-nginx would reject or drop: its own validators, and a URL that it can dial.
-pub(crate) fn unacceptable_to_ingress_nginx(annotations: &BTreeMap<String, String>) -> Vec<String> {
-    let rules = [
+/// Those that are URLs.
+const URLS: [&str; 2] = ["auth-url", "auth-signin"];
+
+static RULES: LazyLock<[(&str, Regex); 5]> = LazyLock::new(|| {
+    [
         ("auth-url", r"^[-._~a-zA-Z0-9/:, ?&=$]*$"),
         ("auth-signin", r"^[-._~a-zA-Z0-9/:, ?&=$]*$"),
         ("auth-response-headers", r"^[a-zA-Z\d\-_]+(,[a-zA-Z\d\-_]+)*$"),
         ("auth-proxy-set-headers", r"^[-._~a-zA-Z0-9:]+/[-._~a-zA-Z0-9:]+$"),
         ("proxy-buffer-size", r"^[0-9]+[kKmMgG]?$"),
-    ];
+    ]
+    .map(|(name, rule)| (name, Regex::new(rule).expect("a rule")))
+});
+
+/// Annotation values that ingress-nginx would reject or drop: its own validators, and a URL that it can dial.
+pub(crate) fn unacceptable_to_ingress_nginx(annotations: &BTreeMap<String, String>) -> Vec<String> {
     let mut failures = Vec::new();
-    for (key, value) in annotations.iter().filter(|(key, _)| key.starts_with(NGINX)) {
-        let rule = rules.iter().find(|(name, _)| *key == format!("{NGINX}{name}"));
-        let is_good = rule.is_some_and(|(_, rule)| Regex::new(rule).expect("a rule").is_match(value));
-        if !is_good || value.contains(['\r', '\n']) {
+    for (key, value) in annotations {
+        let Some(name) = key.strip_prefix(NGINX) else { continue };
+        let rule = RULES.iter().find(|(of, _)| *of == name);
+        if rule.is_none_or(|(_, rule)| !rule.is_match(value)) || value.contains(['\r', '\n']) {
             failures.push(format!("ingress-nginx does not accept {key}: {value:?}"));
         }
-    }
-    for name in ["auth-url", "auth-signin"] {
-        let url = annotations.get(&format!("{NGINX}{name}"));
-        // A variable stands for a host name.
-        let url = url.map(|url| url.replace("$host", "host.example.com"));
-        let parsed = url.as_deref().and_then(|url| url::Url::parse(url).ok());
-        if parsed.is_none_or(|parsed| parsed.host_str().is_none_or(|host| host.contains(".."))) {
-            failures.push(format!("{name} is no URL: {url:?}"));
+        if URLS.contains(&name) && !is_url(value) {
+            failures.push(format!("{key} is no URL: {value:?}"));
         }
     }
     failures
+}
+
+fn is_url(text: &str) -> bool {
+    // A variable stands for a host name.
+    let parsed = url::Url::parse(&text.replace("$host", "host.example.com"));
+    parsed.is_ok_and(|parsed| parsed.host_str().is_some_and(|host| !host.contains("..")))
 }

@@ -54,6 +54,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     hot_seconds: Option<u32>,
 
+    /// How many broken Ingresses are edited while single apps opt in.
+    #[arg(long, value_name = "N")]
+    broken: Option<usize>,
+
     /// Numbers of Ingresses for the cost, one in ten opted in: two for the inputs of the model, and a larger one to hold
     /// it against.
     #[arg(long, value_delimiter = ',', value_name = "N")]
@@ -98,6 +102,7 @@ impl Args {
             storm: self.storm.unwrap_or(defaults.storm),
             ingresses: given(&self.ingresses, defaults.ingresses),
             hot_seconds: self.hot_seconds.unwrap_or(defaults.hot_seconds),
+            broken: self.broken.unwrap_or(defaults.broken),
             cost,
             cluster: self.cluster.clone(),
             output: self.output.clone(),

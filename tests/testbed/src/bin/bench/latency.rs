@@ -81,7 +81,7 @@ async fn at_rest(
 }
 
 /// An Ingress of about the size of a route, and an apply of about the size of the controller's, by nobody it watches for.
-async fn two_round_trips(world: &World, app: &App) -> Result<f64> {
+pub(crate) async fn two_round_trips(world: &World, app: &App) -> Result<f64> {
     let other = App { name: format!("{}-other", app.name), ..app.clone() };
     let api = world.api::<Ingress>(&app.namespace);
     let annotations: HashMap<String, String> =

@@ -5,6 +5,7 @@
 
 mod args;
 mod bare;
+mod broken;
 mod cold_start;
 mod cost;
 mod hot;
@@ -78,6 +79,7 @@ async fn measure(
         Scenario::Latency => results.latency = Some(latency::run(plan, progress).await?),
         Scenario::Restart => results.restart = Some(restart::run(plan, progress).await?),
         Scenario::Memory => memory::run(plan, progress, &mut results.memory).await?,
+        Scenario::Broken => results.broken = Some(broken::run(plan, progress).await?),
         Scenario::Hot => results.hot = Some(hot::run(plan, progress).await?),
         Scenario::Cost => cost::run(plan, progress, results).await?,
     }

@@ -19,6 +19,7 @@ pub(crate) struct Plan {
     pub(crate) storm: usize,
     pub(crate) ingresses: Vec<usize>,
     pub(crate) hot_seconds: u32,
+    pub(crate) broken: usize,
     /// Two numbers of Ingresses for the inputs of the model, and a larger one to hold it against.
     pub(crate) cost: Vec<usize>,
     pub(crate) cluster: Cluster,
@@ -38,6 +39,7 @@ impl Plan {
             storm: 1_000,
             ingresses: vec![10_000, 100_000],
             hot_seconds: 60,
+            broken: 10_000,
             cost: vec![4_000, 12_000, 30_000],
             ..Self::default()
         }
@@ -53,6 +55,7 @@ impl Plan {
             storm: 500,
             ingresses: vec![10_000],
             hot_seconds: 15,
+            broken: 2_000,
             cost: vec![1_000, 5_000, 10_000],
             ..Self::full()
         }
@@ -111,6 +114,8 @@ pub(crate) enum Scenario {
     Memory,
     /// What does one Ingress cost that others edit all the time?
     Hot,
+    /// How long until one is protected beside very many that are refused and edited all the time?
+    Broken,
     /// What does one more Ingress, opt-in, edit or watched namespace cost, and so a cluster of any size?
     Cost,
 }
@@ -123,6 +128,7 @@ impl fmt::Display for Scenario {
             Self::Restart => "restart",
             Self::Memory => "memory",
             Self::Hot => "hot app",
+            Self::Broken => "broken apps",
             Self::Cost => "cost",
         })
     }

@@ -1,7 +1,7 @@
 //! Says on standard error what is going on, and how long it may go on.
 
 use crate::plan::{Plan, Scenario};
-use crate::{cold_start, cost, hot, latency, memory, restart};
+use crate::{broken, cold_start, cost, hot, latency, memory, restart};
 use std::time::Instant;
 
 /// See the module's documentation.
@@ -21,6 +21,7 @@ impl Progress {
             Scenario::Latency => latency::guess(plan),
             Scenario::Restart => restart::guess(plan),
             Scenario::Memory => memory::guess(plan),
+            Scenario::Broken => broken::guess(plan),
             Scenario::Hot => hot::guess(plan),
             Scenario::Cost => cost::guess(plan),
         });

@@ -2,7 +2,7 @@
 
 use crate::cost;
 use crate::plan::Layout;
-use crate::results::{ColdStart, Hot, Latency, Memory, Restart, Results, Writes};
+use crate::results::{Broken, ColdStart, Hot, Latency, Memory, Restart, Results, Writes};
 use crate::stats::{count, median, median_of, percentile};
 use crate::targets::targets;
 use comfy_table::{CellAlignment, Table, presets};
@@ -72,6 +72,15 @@ pub(crate) fn report(results: &Results) -> String {
     }
     if let Some(hot) = &results.hot {
         section("One hot app", &hot_app(hot));
+    }
+    if let Some(broken) = &results.broken {
+        let title = format!(
+            "Opt-in to protected of single apps, beside {} broken Ingresses of another namespace of which {:.0} are edited a \
+             second, and refused for another reason each time",
+            broken.ingresses,
+            count(broken.edits) / broken.seconds
+        );
+        section(&title, &broken_apps(broken));
     }
     if let Some(cost) = &results.cost {
         for (title, table) in cost::tables(cost, &results.plan.cluster) {
@@ -226,6 +235,20 @@ fn hot_app(hot: &Hot) -> Table {
         format!("{:.0}", 1e6 * hot.cpu / count(hot.edits)),
         listed(&hot.writes),
     ]);
+    table
+}
+
+fn broken_apps(broken: &Broken) -> Table {
+    let mut table = table(&["", "apps", "p50", "p99", "max", "two round trips p50"]);
+    for (what, seconds, trips) in [
+        ("without them", &broken.alone, &broken.alone_trips),
+        ("beside them", &broken.among, &broken.among_trips),
+    ] {
+        let times = [0.5, 0.99, 1.0].map(|part| ms(percentile(seconds, part)));
+        let [p50, p99, max] = times;
+        table.add_row([what.to_owned(), seconds.len().to_string(), p50, p99, max, ms(median(trips))]);
+    }
+    left_aligned(&mut table, &[0]);
     table
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct Results {
     pub(crate) restart: Option<Restart>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) hot: Option<Hot>,
+    pub(crate) broken: Option<Broken>,
     pub(crate) cost: Option<Cost>,
     /// What could not be measured, and why.
     pub(crate) failures: Vec<String>,
@@ -38,6 +39,7 @@ impl Results {
             restart: None,
             memory: Vec::new(),
             hot: None,
+            broken: None,
             cost: None,
             failures: Vec::new(),
         })
@@ -182,6 +184,23 @@ pub(crate) struct Hot {
     pub(crate) cpu: f64,
     /// All but the edits.
     pub(crate) writes: Writes,
+}
+
+/// Single apps beside very many broken ones, in seconds.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Broken {
+    pub(crate) ingresses: usize,
+    /// For how long, and how often, one of them was edited.
+    pub(crate) seconds: f64,
+    pub(crate) edits: u64,
+    /// CPU seconds of the controller, from its start.
+    pub(crate) cpu: f64,
+    /// Without them, and what two round trips took.
+    pub(crate) alone: Vec<f64>,
+    pub(crate) alone_trips: Vec<f64>,
+    /// The same beside them.
+    pub(crate) among: Vec<f64>,
+    pub(crate) among_trips: Vec<f64>,
 }
 
 /// What Ingresses, opt-ins and watches cost all who take part.

@@ -2,7 +2,7 @@
 
 use crate::plan::Layout;
 use crate::report::{Case, cases, cpu_a_write, mb, ms};
-use crate::results::{ColdStart, Latency, Results, Run, Writes};
+use crate::results::{Broken, ColdStart, Latency, Results, Run, Writes};
 use crate::stats::{count, median, median_of, percentile};
 use std::collections::BTreeSet;
 
@@ -11,6 +11,9 @@ const TIME: f64 = 1.1;
 
 /// "Two round trips plus a few milliseconds".
 const A_FEW: f64 = 0.005;
+
+/// What very many broken Ingresses may add to the time of a good one.
+const DELAY: f64 = 1.0;
 
 /// Resident bytes beside so many Ingresses.
 const MEMORY: [(usize, f64); 3] = [(0, 12e6), (10_000, 25e6), (100_000, 100e6)];
@@ -53,6 +56,7 @@ pub(crate) fn targets(results: &Results) -> Vec<Target> {
     if let Some(hot) = &results.hot {
         targets.push(no_writes("writes for a hot app", &hot.writes));
     }
+    targets.extend(results.broken.as_ref().map(broken));
     targets.extend(memory(results));
     targets
 }
@@ -146,6 +150,13 @@ fn latency(latency: &Latency) -> Target {
     let (measured, trips) = (median(&latency.rest), median(&latency.two_round_trips));
     let wanted = format!("≤ two round trips ({}) + {}", ms(trips), ms(A_FEW));
     Target::new("opt-in to protected at rest, p50", wanted, ms(measured), measured <= trips + A_FEW)
+}
+
+/// The slowest beside them, less the median without them.
+fn broken(broken: &Broken) -> Target {
+    let delay = percentile(&broken.among, 1.0) - median(&broken.alone);
+    let what = format!("delay of a good app by {} broken ones, at most", broken.ingresses);
+    Target::new(what, format!("< {}", ms(DELAY)), ms(delay), delay < DELAY)
 }
 
 fn no_writes(what: &str, writes: &Writes) -> Target {

@@ -1,0 +1,479 @@
+//! What somebody cannot do who may edit the Ingresses, Services, ConfigMaps and Middlewares of one namespace, and nothing else.
+
+use crate::PROGRAM;
+use anyhow::{Context, Result, ensure};
+use ingress_sso::middleware::Middleware;
+use ingress_sso_testbed::account::{Reach, account};
+use ingress_sso_testbed::builders::{
+    IngressBuilder, external_name_service, ingress, namespace, outpost_service,
+};
+use ingress_sso_testbed::control_plane::kubeconfig;
+use ingress_sso_testbed::controller::Controller;
+use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, OUTPOST, PATIENCE, STATUS, Scene, annotation, injected};
+use ingress_sso_testbed::traefik::install_crds;
+use ingress_sso_testbed::wait::eventually;
+use ingress_sso_testbed::writes::Writes;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::fmt::Debug;
+use std::time::Duration;
+use tokio::time::sleep;
+
+const OUTPOST_HOST: &str = "ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local";
+const OUTPOST_SERVICE: &str = "authentik-proxy-outpost";
+const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
+const OUTPOST_KEY: &str = "sso.djieno.com/outpost";
+const SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
+const EVIL: &str = "evil.example.com";
+
+/// Name of the request headers of the route `host`.
+const HEADERS: &str = "authentik-headers-d7864635f2";
+
+/// Nothing is written for so long: then it is quiet.
+const QUIET: Duration = Duration::from_secs(2);
+
+trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
+{
+}
+
+impl<
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
+> Object for K
+{
+}
+
+/// The namespace of the scene, of somebody else's, beside that of the tenant, and the controller for both.
+struct Tenancy {
+    scene: Scene,
+    home: String,
+    tenant: Client,
+    _controller: Controller,
+}
+
+impl Tenancy {
+    async fn new() -> Result<Self> {
+        Self::on(Scene::new(PROGRAM).await?).await
+    }
+
+    async fn on(scene: Scene) -> Result<Self> {
+        let home = format!("{}-tenant", scene.namespace());
+        let namespaces: Api<Namespace> = Api::all(scene.client());
+        namespaces.create(&PostParams::default(), &namespace(&home)).await?;
+        let rules = json!([
+            { "apiGroups": ["networking.k8s.io"], "resources": ["ingresses"], "verbs": ["*"] },
+            { "apiGroups": [""], "resources": ["services", "configmaps"], "verbs": ["*"] },
+            { "apiGroups": ["traefik.io"], "resources": ["middlewares"], "verbs": ["*"] },
+        ]);
+        let kubeconfig = account(scene.plane(), &home, "tenant", &rules, Reach::Namespace).await?;
+        let tenant = kubeconfig::client(&kubeconfig).await?;
+        let args = [
+            ["--namespace", scene.namespace()],
+            ["--namespace", &home],
+            ["--outpost-namespace", scene.namespace()],
+            ["--outpost", OUTPOST],
+            ["--outpost", "staff=http://staff.example.com:9000"],
+            ["--default-outpost", "proxy-outpost"],
+        ];
+        let controller = scene.start(scene.plane().kubeconfig(), &args.concat())?;
+        controller.wait_ready(PATIENCE).await?;
+        Ok(Self { scene, home, tenant, _controller: controller })
+    }
+
+    /// What the tenant may do.
+    fn api<K: Object>(&self) -> Api<K> {
+        Api::namespaced(self.tenant.clone(), &self.home)
+    }
+
+    /// Starts an Ingress of the tenant's that asks for protection.
+    fn app(&self, name: &str, host: &str) -> IngressBuilder {
+        ingress(&self.home, name).host(host).annotation(OPT_IN, "true")
+    }
+
+    async fn create<K: Object>(&self, object: impl Into<K>) -> Result<K> {
+        Ok(self.api().create(&PostParams::default(), &object.into()).await?)
+    }
+
+    async fn edit<K: Object>(&self, name: &str, patch: &Value) -> Result<K> {
+        Ok(self.api().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?)
+    }
+
+    async fn delete<K: Object>(&self, name: &str) -> Result<()> {
+        self.api::<K>().delete(name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    async fn until_status(&self, name: &str, wanted: &str) -> Result<Ingress> {
+        eventually(format!("status {wanted} of {name}"), PATIENCE, || async {
+            let ingress = self.api::<Ingress>().get(name).await?;
+            ensure!(annotation(&ingress, STATUS) == Some(wanted), "{:?}", ingress.annotations());
+            Ok(Some(ingress))
+        })
+        .await
+    }
+
+    async fn until_refused(&self, name: &str, parts: &[&str]) -> Result<()> {
+        let refused = self.until_status(name, "Refused").await?;
+        let message = annotation(&refused, MESSAGE).unwrap_or_default();
+        ensure!(parts.iter().all(|part| message.contains(part)), "{message}");
+        ensure!(annotation(&refused, "nginx.ingress.kubernetes.io/auth-url").is_none());
+        Ok(())
+    }
+}
+
+/// Waits until `api` has the object `name` as `is_right` wants it.
+async fn until<K: Object>(api: Api<K>, name: &str, is_right: impl Fn(&K) -> bool) -> Result<K> {
+    eventually(format!("{name} as it should be"), PATIENCE, || async {
+        let found = api.get(name).await?;
+        ensure!(is_right(&found), "{found:?}");
+        Ok(Some(found))
+    })
+    .await
+}
+
+fn leads_to(host: &'static str) -> impl Fn(&Service) -> bool {
+    move |service| service.spec.as_ref().and_then(|spec| spec.external_name.as_deref()) == Some(host)
+}
+
+fn versions<K: ResourceExt>(objects: &[K]) -> Vec<(String, Option<String>)> {
+    objects.iter().map(|object| (object.name_any(), object.resource_version())).collect()
+}
+
+/// Versions of all that is in the scene's namespace.
+async fn all_versions(scene: &Scene) -> Result<Vec<(String, Option<String>)>> {
+    let params = ListParams::default();
+    Ok([
+        versions(&scene.api::<Ingress>().list(&params).await?.items),
+        versions(&scene.api::<Service>().list(&params).await?.items),
+        versions(&scene.api::<ConfigMap>().list(&params).await?.items),
+    ]
+    .concat())
+}
+
+#[tokio::test]
+async fn an_outpost_is_one_that_somebody_gave() -> Result<()> {
+    let tenancy = Tenancy::new().await?;
+    tenancy.create::<Service>(outpost_service(&tenancy.home, "evil")).await?;
+    let odd = [
+        "evil",
+        "http://evil.example.com:9000",
+        "proxy-outpost@evil.example.com",
+        "proxy-outpost/../evil",
+        " proxy-outpost",
+        "PROXY-OUTPOST",
+        "proxy-outpost\n",
+        "authentik-prd/proxy-outpost",
+        "",
+    ];
+    for (number, outpost) in odd.into_iter().enumerate() {
+        let name = format!("app-{number}");
+        let app = tenancy.app(&name, &format!("{name}.example.com")).annotation(OUTPOST_KEY, outpost);
+        tenancy.create::<Ingress>(app).await?;
+        tenancy.until_refused(&name, &["names the outpost", "known are: proxy-outpost, staff"]).await?;
+    }
+    let services = tenancy.api::<Service>().list(&ListParams::default()).await?;
+    assert_eq!(services.items.len(), 1, "{:?}", versions(&services.items));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_in_the_place_of_ours_leads_nobody_astray() -> Result<()> {
+    let tenancy = Tenancy::new().await?;
+    let theirs = external_name_service(&tenancy.home, OUTPOST_SERVICE, EVIL, 9000);
+    let made = tenancy.create::<Service>(theirs.clone()).await?;
+    tenancy.create::<Ingress>(tenancy.app("app", "a.example.com")).await?;
+    tenancy.until_refused("app", &[OUTPOST_SERVICE, EVIL, "rename or delete it"]).await?;
+    let found = tenancy.api::<Service>().get(OUTPOST_SERVICE).await?;
+    assert_eq!(found.resource_version(), made.resource_version());
+
+    // Whoever marks it as ours has it set right.
+    tenancy.delete::<Service>(OUTPOST_SERVICE).await?;
+    let mut marked = theirs;
+    let labels = marked.metadata.labels.get_or_insert_default();
+    labels.insert("app.kubernetes.io/managed-by".to_owned(), "ingress-sso".to_owned());
+    labels.insert(OUTPOST_KEY.to_owned(), "proxy-outpost".to_owned());
+    tenancy.create::<Service>(marked).await?;
+    until(tenancy.api::<Service>(), OUTPOST_SERVICE, leads_to(OUTPOST_HOST)).await?;
+    tenancy.until_status("app", "Protected").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_leads_to_the_outpost_is_set_right_when_it_is_turned() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    install_crds(scene.plane()).await?;
+    scene.class("traefik", "traefik.io/ingress-controller").await?;
+    let tenancy = Tenancy::on(scene).await?;
+    tenancy.create::<Ingress>(tenancy.app("app", "a.example.com")).await?;
+    tenancy.create::<Ingress>(tenancy.app("other", "b.example.com").class("traefik")).await?;
+    tenancy.until_status("app", "Protected").await?;
+    tenancy.until_status("other", "Protected").await?;
+
+    tenancy.edit::<Service>(OUTPOST_SERVICE, &json!({ "spec": { "externalName": EVIL } })).await?;
+    until(tenancy.api(), OUTPOST_SERVICE, leads_to(OUTPOST_HOST)).await?;
+
+    let middlewares = tenancy.api::<Middleware>().list(&ListParams::default()).await?;
+    let name = middlewares.items.first().context("no Middleware")?.name_any();
+    let evil = json!({ "spec": { "forwardAuth": { "address": "http://evil.example.com/", "tls": {} } } });
+    tenancy.edit::<Middleware>(&name, &evil).await?;
+    until(tenancy.api::<Middleware>(), &name, |found| found.spec == middlewares.items[0].spec).await?;
+
+    tenancy.delete::<ConfigMap>(HEADERS).await?;
+    let evil = json!({
+        "metadata": { "name": HEADERS, "labels": { "app.kubernetes.io/managed-by": "ingress-sso" } },
+        "data": { "X-Original-URI": "/outpost.goauthentik.io/x" },
+    });
+    // The controller may have been faster.
+    let _ = tenancy.create::<ConfigMap>(serde_json::from_value::<ConfigMap>(evil)?).await;
+    let is_right = |found: &ConfigMap| {
+        found.data.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())).collect::<Vec<_>>()
+            == [("Forwarded", ""), ("X-Original-URI", "")]
+    };
+    until(tenancy.api(), HEADERS, is_right).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn names_of_others_in_his_objects_reach_nothing_of_theirs() -> Result<()> {
+    let tenancy = Tenancy::new().await?;
+    let (scene, home) = (&tenancy.scene, &tenancy.home);
+    scene.create::<Ingress>(scene.opted_in("shop", "shop.example.com")).await?;
+    let victim = scene.until_protected("shop").await?;
+    let config = json!({ "metadata": { "name": "config" }, "data": { "a": "b" } });
+    scene.create::<ConfigMap>(serde_json::from_value::<ConfigMap>(config)?).await?;
+    let before = all_versions(scene).await?;
+
+    // A route that says that it is the victim's, a Service and a ConfigMap that say that they are ours.
+    let owner = json!([{
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "shop", "controller": true,
+        "uid": victim.uid(),
+    }]);
+    let mut route = ingress(home, "shop-outpost-path")
+        .host("shop.example.com")
+        .path(OUTPOST_PATH, "ImplementationSpecific")
+        .backend("evil", 80)
+        .label("app.kubernetes.io/managed-by", "ingress-sso")
+        .label(OUTPOST_KEY, "proxy-outpost")
+        .annotation("sso.djieno.com/app", "shop")
+        .build();
+    route.metadata.owner_references = serde_json::from_value(owner)?;
+    tenancy.create::<Ingress>(route).await?;
+    let named = [
+        (SET_HEADERS, format!("{}/config", scene.namespace())),
+        ("sso.djieno.com/app", format!("{}/shop", scene.namespace())),
+        (
+            "traefik.ingress.kubernetes.io/router.middlewares",
+            format!("{}-x@kubernetescrd", scene.namespace()),
+        ),
+    ];
+    tenancy.create::<Ingress>(tenancy.app("app", "a.example.com")).await?;
+    let named: Value = named.into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect();
+    let apply = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": { "name": "app", "annotations": named },
+    });
+    // In the controller's name, so that it passes for what the controller wrote.
+    let as_us = PatchParams::apply("ingress-sso").force();
+    tenancy.api::<Ingress>().patch("app", &as_us, &Patch::Apply(&apply)).await?;
+    let protected = until(tenancy.api::<Ingress>(), "app", |app| {
+        annotation(app, STATUS) == Some("Protected")
+            && annotation(app, SET_HEADERS).is_some_and(|headers| headers.starts_with(&format!("{home}/")))
+    })
+    .await?;
+    assert_eq!(annotation(&protected, "sso.djieno.com/app"), None);
+    let off = json!({ "metadata": { "annotations": { OPT_IN: "false" } } });
+    tenancy.edit::<Ingress>("app", &off).await?;
+    eventually("nothing of ours at home", PATIENCE, || async {
+        let left = tenancy.api::<Ingress>().list(&ListParams::default()).await?;
+        ensure!(versions(&left.items).len() == 1, "{:?}", versions(&left.items));
+        Ok(Some(()))
+    })
+    .await?;
+    tokio::time::sleep(QUIET).await;
+    assert_eq!(all_versions(scene).await?, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_he_made_himself_is_neither_changed_nor_deleted() -> Result<()> {
+    let tenancy = Tenancy::new().await?;
+    let home = &tenancy.home;
+    let taken = tenancy.create::<Ingress>(ingress(home, "app-outpost-path").host("own.example.com")).await?;
+    let config = json!({ "metadata": { "name": HEADERS }, "data": { "a": "b" } });
+    let config = tenancy.create::<ConfigMap>(serde_json::from_value::<ConfigMap>(config)?).await?;
+    tenancy.create::<Ingress>(tenancy.app("app", "a.example.com")).await?;
+    // Whichever of the two it finds first.
+    let parts = ["this controller did not make", "rename or delete it"];
+    tenancy.until_refused("app", &parts).await?;
+    tenancy.edit::<Ingress>("app", &json!({ "metadata": { "annotations": { OPT_IN: null } } })).await?;
+    let is_left_alone = |app: &Ingress| injected(app).is_empty();
+    until(tenancy.api::<Ingress>(), "app", is_left_alone).await?;
+    tokio::time::sleep(QUIET).await;
+    let now = tenancy.api::<Ingress>().get("app-outpost-path").await?;
+    assert_eq!(now.resource_version(), taken.resource_version());
+    let now = tenancy.api::<ConfigMap>().get(HEADERS).await?;
+    assert_eq!(now.resource_version(), config.resource_version());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_host_that_is_protected_stays_where_it_is() -> Result<()> {
+    let tenancy = Tenancy::new().await?;
+    let scene = &tenancy.scene;
+    // Old, and on a host of its own.
+    let old = tenancy
+        .create::<Ingress>(
+            ingress(&tenancy.home, "old")
+                .host("own.example.com")
+                .path(OUTPOST_PATH, "ImplementationSpecific"),
+        )
+        .await?;
+    sleep(Duration::from_millis(1100)).await;
+    scene.create::<Ingress>(scene.opted_in("shop", "shop.example.com")).await?;
+    let victim = scene.until_protected("shop").await?;
+    let protection = injected(&victim).len();
+
+    let mut later = tenancy.app("later", "shop.example.com").annotation(OUTPOST_KEY, "staff").build();
+    later.metadata.creation_timestamp = ingress("x", "x").created(1).build().metadata.creation_timestamp;
+    let made = tenancy.create::<Ingress>(later).await?;
+    assert!(made.creation_timestamp() > old.creation_timestamp(), "the API server says when");
+    tenancy.until_refused("later", &["shop.example.com", "is already protected through the outpost"]).await?;
+    assert_eq!(scene.ingress("shop").await?.resource_version(), victim.resource_version());
+    tenancy.delete::<Ingress>("later").await?;
+
+    // A younger one with the same rule is behind the route of the victim, as ingress-nginx sorts them.
+    let rule = |path: &str, path_type: &str| {
+        ingress(&tenancy.home, "young").host("shop.example.com").path(path, path_type).backend("evil", 80)
+    };
+    tenancy.create::<Ingress>(rule(OUTPOST_PATH, "ImplementationSpecific")).await?;
+    scene.stays::<Ingress>("shop").await?;
+    tenancy.delete::<Ingress>("young").await?;
+
+    let turned = json!({ "spec": { "rules": [{ "host": "shop.example.com", "http": old.spec.context("spec")?.rules.context("rules")?[0].http }] } });
+    tenancy.edit::<Ingress>("old", &turned).await?;
+    let reported = scene.until_status("shop", "Refused").await?;
+    scene.until_event("shop", "ForeignRoute").await?;
+    assert_eq!(injected(&reported).len(), protection + 1, "it stays protected, and says why: {reported:?}");
+    tenancy.delete::<Ingress>("old").await?;
+    scene.until_protected("shop").await?;
+
+    for (path, path_type, is_opted_in) in [
+        (OUTPOST_PATH, "Prefix", false),
+        ("/outpost.goauthentik.io/", "ImplementationSpecific", false),
+        ("/outpost.goauthentik.io/auth", "Prefix", true),
+    ] {
+        let theirs = rule(path, path_type).annotation(OPT_IN, if is_opted_in { "true" } else { "false" });
+        tenancy.create::<Ingress>(theirs).await?;
+        let reported = scene.until_status("shop", "Refused").await?;
+        assert_eq!(injected(&reported).len(), protection + 1, "{reported:?}");
+        tenancy.delete::<Ingress>("young").await?;
+        scene.until_protected("shop").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_he_keeps_from_going_holds_up_nobody() -> Result<()> {
+    let tenancy = Tenancy::on(Scene::alone(PROGRAM).await?).await?;
+    let (scene, client) = (&tenancy.scene, tenancy.scene.client());
+    tenancy.create::<Ingress>(tenancy.app("app", "a.example.com")).await?;
+    tenancy.until_status("app", "Protected").await?;
+    let finalizer = json!({ "metadata": { "finalizers": ["evil.example.com/never"] } });
+    tenancy.edit::<Ingress>("app-outpost-path", &finalizer).await?;
+    tenancy.edit::<Service>(OUTPOST_SERVICE, &finalizer).await?;
+    tenancy.edit::<ConfigMap>(HEADERS, &finalizer).await?;
+    let before = Writes::settled(&client, &["ingresses", "services", "configmaps"], QUIET).await?;
+    tenancy.edit::<Ingress>("app", &json!({ "metadata": { "annotations": { OPT_IN: null } } })).await?;
+    until(tenancy.api::<Ingress>(), "app-outpost-path", |route| route.metadata.deletion_timestamp.is_some())
+        .await?;
+
+    scene.create::<Ingress>(scene.opted_in("shop", "shop.example.com")).await?;
+    scene.until_protected("shop").await?;
+    let writes = Writes::settled(&client, &["ingresses", "services", "configmaps"], QUIET).await?;
+    let deletes: u64 = ["ingresses", "services", "configmaps"]
+        .iter()
+        .map(|resource| writes.count("DELETE", resource) - before.count("DELETE", resource))
+        .sum();
+    assert!(deletes <= 6, "{}", &writes - &before);
+
+    // On a host of somebody else's it is reported, since it can be turned.
+    let mut route = ingress(&tenancy.home, "other-outpost-path")
+        .host("late.example.com")
+        .path(OUTPOST_PATH, "ImplementationSpecific")
+        .backend("evil", 80)
+        .label("app.kubernetes.io/managed-by", "ingress-sso")
+        .annotation("sso.djieno.com/app", "other")
+        .build();
+    route.metadata.finalizers = Some(vec!["evil.example.com/never".to_owned()]);
+    tenancy.create::<Ingress>(route).await?;
+    until(tenancy.api::<Ingress>(), "other-outpost-path", |route| {
+        route.metadata.deletion_timestamp.is_some()
+    })
+    .await?;
+    scene.create::<Ingress>(scene.opted_in("late", "late.example.com")).await?;
+    let reported = scene.until_status("late", "Refused").await?;
+    let message = annotation(&reported, MESSAGE).unwrap_or_default();
+    assert!(message.contains("other-outpost-path") && message.contains("keeps it from going"), "{message}");
+    let nobody = json!({ "metadata": { "finalizers": null } });
+    tenancy.edit::<Ingress>("other-outpost-path", &nobody).await?;
+    scene.until_protected("late").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_ingress_without_room_for_a_status_is_told_of_in_an_event() -> Result<()> {
+    let tenancy = Tenancy::new().await?;
+    let app = tenancy.app("full", "a.example.com").annotation("example.com/full", &"x".repeat(262_000));
+    tenancy.create::<Ingress>(app).await?;
+    let events: Api<Event> = Api::namespaced(tenancy.scene.client(), &tenancy.home);
+    eventually("an Event that says why", PATIENCE, || async {
+        let events = events.list(&ListParams::default()).await?.items;
+        let notes: Vec<_> = events.into_iter().filter_map(|event| event.note).collect();
+        let parts = ["metadata.annotations", "Too long", "take out annotations"];
+        ensure!(notes.iter().any(|note| parts.iter().all(|part| note.contains(part))), "{notes:?}");
+        Ok(Some(()))
+    })
+    .await?;
+    // It goes on as it was, and so do the others.
+    let full = tenancy.api::<Ingress>().get("full").await?;
+    assert!(injected(&full).is_empty());
+    tenancy.create::<Ingress>(tenancy.app("app", "b.example.com")).await?;
+    tenancy.until_status("app", "Protected").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_broken_ingresses_cost_a_write_each_and_hold_up_nobody() -> Result<()> {
+    const MANY: u64 = 200;
+    let tenancy = Tenancy::on(Scene::alone(PROGRAM).await?).await?;
+    let (scene, client) = (&tenancy.scene, tenancy.scene.client());
+    let long = "\"x\n".repeat(30_000);
+    let before = Writes::settled(&client, &["ingresses"], QUIET).await?;
+    for number in 0..MANY {
+        let app = tenancy.app(&format!("broken-{number}"), &format!("b{number}.example.com"));
+        let app = match number % 4 {
+            0 => app.annotation(OPT_IN, "yes"),
+            1 => app.annotation(OUTPOST_KEY, &long),
+            2 => app.annotation("nginx.ingress.kubernetes.io/auth-url", "https://evil.example.com"),
+            _ => app.class("unknown"),
+        };
+        tenancy.create::<Ingress>(app).await?;
+    }
+    scene.create::<Ingress>(scene.opted_in("shop", "shop.example.com")).await?;
+    scene.until_protected("shop").await?;
+    for number in 0..MANY {
+        tenancy.until_status(&format!("broken-{number}"), "Refused").await?;
+    }
+    let writes = &Writes::settled(&client, &["ingresses"], QUIET).await? - &before;
+    assert_eq!(writes.count("APPLY", "ingresses"), MANY + 1, "{writes}");
+    // All Ingresses, and one route.
+    assert_eq!(writes.total(), 2 * MANY + 3, "{writes}");
+    Ok(())
+}
