@@ -148,18 +148,19 @@ impl Judge {
             return;
         }
         let seen = self.seen.entry(change.place.clone()).or_default();
-        match versions.iter().skip(*seen).position(|version| is_found_as(version.as_ref(), after.as_ref())) {
-            Some(found) => *seen += found + 1,
-            None => {
-                let (kind, key) = &change.place;
-                self.findings.push(format!(
-                    "revision {}: {kind} {key} is as nobody wrote it, or as it was before: from {before:?} to {after:?}, \
-                     with these versions to come: {:?}",
-                    change.revision,
-                    versions.iter().skip(*seen).collect::<Vec<_>>()
-                ));
-            }
+        let found =
+            versions.iter().skip(*seen).position(|version| is_found_as(version.as_ref(), after.as_ref()));
+        if let Some(found) = found {
+            *seen += found + 1;
+            return;
         }
+        let (kind, key) = &change.place;
+        self.findings.push(format!(
+            "revision {}: {kind} {key} is as nobody wrote it, or as it was before: from {before:?} to {after:?}, with these \
+             versions to come: {:?}",
+            change.revision,
+            versions.iter().skip(*seen).collect::<Vec<_>>()
+        ));
     }
 
     /// An app that asks for protection and was closed to strangers stays so, unless its owner opens it; and where the API server
@@ -227,7 +228,7 @@ impl Judge {
             self.broken.insert(key.clone(), change.revision);
             let is_own = change.place == (Kind::Ingress, key.clone());
             let is_excused = is_by_people || is_own || moves(change) || evidence.are_rivals(change);
-            if !is_excused && !self.is_foreign(&change.place, evidence) {
+            if !is_excused && evidence.ledger.versions(&change.place).is_empty() {
                 let (kind, what) = &change.place;
                 self.findings.push(format!(
                     "revision {}: a change of {kind} {what} leaves {key} called protected without being it: {problem}",
@@ -243,8 +244,8 @@ impl Judge {
             return;
         }
         let mut routed: BTreeMap<Spot, Vec<ObjectKey>> = BTreeMap::new();
-        let routes = self.world.cluster.ingresses.iter().filter(|(_, route)| is_ours(&route.metadata));
-        for (key, route) in routes {
+        let ours = self.world.cluster.ingresses.iter().filter(|(_, route)| is_ours(&route.metadata));
+        for (key, route) in ours {
             for spot in places(route) {
                 routed.entry(spot).or_default().push(key.clone());
             }
@@ -321,10 +322,6 @@ impl Judge {
         if let (Some(begin), Some(end)) = (evidence.clock.when(since).0, evidence.clock.when(until).1) {
             self.longest_broken = self.longest_broken.max(end.duration_since(begin));
         }
-    }
-
-    fn is_foreign(&self, place: &Place, evidence: &Evidence<'_>) -> bool {
-        !evidence.ledger.versions(place).is_empty()
     }
 
     fn problem(&self, app: &Ingress) -> Option<String> {

@@ -281,13 +281,11 @@ impl People {
     /// Makes sure that a namespace is there; the answer is false while an old one of the name is on its way out.
     async fn has_namespace(&self, name: &str) -> Result<bool> {
         let api = Api::<Namespace>::all(self.client.clone());
-        match insist(async || api.get_opt(name).await).await? {
-            Some(found) => Ok(found.metadata.deletion_timestamp.is_none()),
-            None => {
-                let made = insist(async || api.create(&PostParams::default(), &namespace(name)).await).await;
-                unless_gone(made.map(|_| ())).map(|()| true)
-            }
+        if let Some(found) = insist(async || api.get_opt(name).await).await? {
+            return Ok(found.metadata.deletion_timestamp.is_none());
         }
+        let made = insist(async || api.create(&PostParams::default(), &namespace(name)).await).await;
+        unless_gone(made.map(|_| ())).map(|()| true)
     }
 
     fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self, namespace: &str) -> Api<K> {
