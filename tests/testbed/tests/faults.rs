@@ -81,8 +81,8 @@ async fn each_fault_is_what_it_is_called() -> Result<()> {
     ensure!(site.has("masked").await?, "it was not passed on");
 
     site.proxy.set(Odds { cut_short: ALWAYS, ..Odds::default() });
-    let list = site.api().list(&ListParams::default()).await;
-    ensure!(!matches!(list, Ok(_) | Err(kube::Error::Api(_))), "{list:?}");
+    let half = site.api().list(&ListParams::default()).await;
+    ensure!(!matches!(half, Ok(_) | Err(kube::Error::Api(_))), "{half:?}");
 
     site.proxy.set(Odds { late: ALWAYS, ..Odds::default() });
     site.create("late").await?;
