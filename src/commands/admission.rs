@@ -7,7 +7,7 @@ use super::{CommandError, cluster};
 use crate::cli::AdmissionArgs;
 use crate::config::Settings;
 use crate::contract::{AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, LEGACY_CLASS, MANAGER, ROUTER_MIDDLEWARES};
-use crate::controller::brief;
+use crate::errors::brief;
 use crate::facts::IngressClassFacts;
 use crate::plan::Dialect;
 use k8s_openapi::api::networking::v1::IngressClass;

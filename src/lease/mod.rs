@@ -9,7 +9,7 @@ mod claim;
 
 pub use claim::Claim;
 
-use crate::controller::brief;
+use crate::errors::brief;
 use candidate::{Candidate, Step};
 use claim::Holder;
 use k8s_openapi::api::coordination::v1::Lease;
