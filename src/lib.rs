@@ -17,6 +17,7 @@
 //! - [`watched`]: Ingresses as a watch decodes them, which is not whole.
 //! - [`lease`]: which of several replicas writes.
 //! - [`controller`]: watches and writes. The only part that changes anything in the API.
+//! - `errors`: errors in a few words.
 //! - [`commands`]: the other subcommands; [`telemetry`]: logs, health and metrics.
 
 pub mod anonymous;
@@ -25,6 +26,7 @@ pub mod commands;
 pub mod config;
 pub mod contract;
 pub mod controller;
+mod errors;
 pub mod facts;
 pub mod index;
 pub mod knock;

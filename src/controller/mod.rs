@@ -42,26 +42,6 @@ const LIST_GRACE: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for writes under way, and then for Events.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// An error of the API in a few words: kube's own text repeats the whole answer.
-pub(crate) fn brief(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => chain(other),
-    }
-}
-
-/// An error with all its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    let mut text = error.to_string();
-    for cause in causes.map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
-}
-
 /// Says whether something is so to all who wait for it, if that is news.
 fn announce(said: &Sender<bool>, is_so: bool) {
     said.send_if_modified(|said| std::mem::replace(said, is_so) != is_so);

@@ -1,9 +1,10 @@
 //! Tells people what happened: Events on the app's Ingress, on their own slow lane, where writes come first. A full lane
 //! loses Events, never delays a write.
 
+use super::API_TIMEOUT;
 use super::write::WriteError;
-use super::{API_TIMEOUT, brief};
 use crate::contract::MANAGER;
+use crate::errors::brief;
 use crate::facts::ObjectKey;
 use crate::telemetry::metrics::{Answer, Metrics, ObjectKind, Verb};
 use k8s_openapi::api::core::v1::ObjectReference;

@@ -1,12 +1,13 @@
 //! Watches the API and feeds the index. Each watch stands alone: one that fails is logged, counted and tried again
 //! by itself, and stops none of the others.
 
+use super::SharedIndex;
 use super::lookout::Lookout;
 use super::observe::{Observed, observe_outpost};
 use super::queue::backoff;
-use super::{SharedIndex, brief};
 use crate::config::Scope;
 use crate::contract::{DISCOVERY_SELECTOR, MANAGED_BY, MANAGER};
+use crate::errors::brief;
 use crate::facts::{Identity, ObjectKey};
 use crate::index::{Index, Key, Source};
 use crate::middleware::Middleware;

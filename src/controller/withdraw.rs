@@ -4,8 +4,9 @@
 
 use super::queue::Queue;
 use super::write::{WriteError, Writer};
-use super::{API_TIMEOUT, DRAIN, SharedIndex, brief, watch};
+use super::{API_TIMEOUT, DRAIN, SharedIndex, watch};
 use crate::config::{Scope, Settings};
+use crate::errors::brief;
 use crate::facts::{ClassRef, ObjectKey};
 use crate::index::{Index, Key, Source};
 use crate::lease::{Claim, Election, LeaseName};

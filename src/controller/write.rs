@@ -2,8 +2,9 @@
 
 use super::in_flight::InFlight;
 use super::observe::Observed;
-use super::{API_TIMEOUT, SharedIndex, brief};
+use super::{API_TIMEOUT, SharedIndex};
 use crate::contract::MANAGER;
+use crate::errors::brief;
 use crate::facts::{Identity, IngressFacts, ObjectKey, OptIn};
 use crate::index::{Key, Source};
 use crate::lease::Claim;

@@ -10,17 +10,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// One that wants a Lease.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Candidate {
     name: String,
     identity: String,
     /// For how long others are to believe in it without hearing of it.
     duration: Duration,
+    /// As it was found or written last.
+    lease: Option<Lease>,
     seen: Option<Seen>,
+    /// When it ceases to hold the Lease unless it renews it.
+    until: Option<Instant>,
 }
 
 /// Somebody else's Lease.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Seen {
     holder: String,
     /// `None` where it has been deleted since.
@@ -50,50 +54,101 @@ pub enum Step {
 impl Candidate {
     /// One of this identity, for the Lease `name`.
     pub fn new(name: &str, identity: &str, duration: Duration) -> Self {
-        Self { name: name.to_owned(), identity: identity.to_owned(), duration, seen: None }
+        Self {
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+            duration,
+            lease: None,
+            seen: None,
+            until: None,
+        }
     }
 
-    /// What to do about the Lease `found`, at `now`.
-    pub fn step(&mut self, found: Option<&Lease>, now: Instant) -> Step {
-        self.seen = self.look(found, now);
+    /// Whether it may write at `now`.
+    pub fn is_held(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// Whether the Lease has to be looked at before the next [`Candidate::step`]: one that holds it goes by what it wrote last.
+    pub fn has_to_look(&self, now: Instant) -> bool {
+        !self.is_held(now) || self.lease.is_none()
+    }
+
+    /// Takes note of the Lease as it is.
+    pub fn found(&mut self, lease: Option<Lease>) {
+        self.lease = lease;
+    }
+
+    /// What to do about the Lease at `now`.
+    pub fn step(&mut self, now: Instant) -> Step {
+        self.seen = self.look(now);
         if let Some(Seen { holder, since, lifetime, .. }) = &self.seen {
             let left = lifetime.saturating_sub(now.duration_since(*since));
             if !left.is_zero() {
+                self.until = None;
                 return Step::Wait { holder: holder.clone(), pause: left.min(super::RETRY) };
             }
         }
-        if let Some(found) = found {
-            return Step::Replace(Box::new(self.held(found.clone())));
+        if let Some(lease) = &self.lease {
+            return Step::Replace(Box::new(self.held(lease.clone())));
         }
         let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
         Step::Create(Box::new(self.held(Lease { metadata, spec: None })))
     }
 
+    /// Takes note that the API server wrote what a step asked for, in a round that began at `start`. The answer is until when
+    /// the Lease is held by that: less long than others believe in it, and from before the request, since those count from when
+    /// they saw what it wrote.
+    pub fn won(&mut self, lease: Lease, start: Instant) -> Instant {
+        self.lease = Some(lease);
+        let until = start + self.duration.saturating_sub(super::MARGIN);
+        self.until = Some(until);
+        until
+    }
+
+    /// Takes note that the Lease was not as it was seen, and how it is. The answer is who else has it.
+    pub fn missed(&mut self, lease: Option<Lease>) -> Option<&str> {
+        self.lease = lease;
+        if self.other_holder().is_some() {
+            self.until = None;
+        }
+        self.other_holder()
+    }
+
+    /// Takes note that a request failed, of which nobody knows what came of it.
+    pub fn failed(&mut self) {
+        self.lease = None;
+    }
+
+    /// What to write in place of the Lease for the next one to take it at once, where it is held at `now`. It is not from then
+    /// on, whatever becomes of that.
+    pub fn release(&mut self, now: Instant) -> Option<Lease> {
+        let is_held = self.is_held(now);
+        self.until = None;
+        let mut lease = self.lease.take().filter(|_| is_held)?;
+        let spec = lease.spec.get_or_insert_default();
+        spec.holder_identity = None;
+        spec.renew_time = Some(self::now());
+        Some(lease)
+    }
+
     /// Who else is to be believed in, and since when. Also the holder of a Lease that was deleted: it knows nothing of that
     /// before its next renewal.
-    fn look(&mut self, found: Option<&Lease>, now: Instant) -> Option<Seen> {
+    fn look(&mut self, now: Instant) -> Option<Seen> {
         let before = self.seen.take();
-        let (holder, lifetime) = match found {
-            Some(found) => (self.other_holder(Some(found))?.to_owned(), lifetime(found, self.duration)),
+        let (holder, lifetime) = match &self.lease {
+            Some(lease) => (self.other_holder()?.to_owned(), lifetime(lease, self.duration)),
             None => before.as_ref().map(|before| (before.holder.clone(), before.lifetime))?,
         };
-        let version = found.and_then(|found| found.metadata.resource_version.clone());
+        let version = self.lease.as_ref().and_then(|lease| lease.metadata.resource_version.clone());
         let since = before.filter(|before| before.version == version).map_or(now, |before| before.since);
         Some(Seen { holder, version, since, lifetime })
     }
 
     /// Who else holds the Lease, as far as it says so.
-    pub fn other_holder<'a>(&self, found: Option<&'a Lease>) -> Option<&'a str> {
-        let holder = found?.spec.as_ref()?.holder_identity.as_deref();
+    fn other_holder(&self) -> Option<&str> {
+        let holder = self.lease.as_ref()?.spec.as_ref()?.holder_identity.as_deref();
         holder.filter(|holder| !holder.is_empty() && *holder != self.identity)
-    }
-
-    /// `lease` without a holder, for the next one to take it at once.
-    pub fn released(&self, mut lease: Lease) -> Lease {
-        let spec = lease.spec.get_or_insert_default();
-        spec.holder_identity = None;
-        spec.renew_time = Some(now());
-        lease
     }
 
     /// `lease` held by this candidate.
@@ -143,6 +198,12 @@ mod tests {
         *lease
     }
 
+    /// What it does about the Lease `found`.
+    fn step(candidate: &mut Candidate, found: Option<&Lease>, now: Instant) -> Step {
+        candidate.found(found.cloned());
+        candidate.step(now)
+    }
+
     fn is_wait(step: &Step, by: &str) -> bool {
         matches!(step, Step::Wait { holder, .. } if holder == by)
     }
@@ -151,10 +212,10 @@ mod tests {
     fn the_first_makes_it_and_goes_on_renewing_it() {
         let mut one = candidate("one");
         let now = Instant::now();
-        let lease = written(one.step(None, now), "1");
+        let lease = written(step(&mut one, None, now), "1");
         let spec = lease.spec.clone().unwrap();
         assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("one"), Some(0)));
-        let renewed = written(one.step(Some(&lease), now + DURATION * 9), "2");
+        let renewed = written(step(&mut one, Some(&lease), now + DURATION * 9), "2");
         let renewed = renewed.spec.unwrap();
         assert_eq!((renewed.acquire_time, renewed.lease_transitions), (spec.acquire_time, Some(0)));
     }
@@ -163,12 +224,12 @@ mod tests {
     fn another_waits_for_as_long_as_it_sees_it_renewed() {
         let (mut one, mut two) = (candidate("one"), candidate("two"));
         let start = Instant::now();
-        let mut lease = written(one.step(None, start), "0");
+        let mut lease = written(step(&mut one, None, start), "0");
         for second in 1..200 {
             let now = start + Duration::from_secs(second);
-            assert!(is_wait(&two.step(Some(&lease), now), "one"), "after {second} s");
+            assert!(is_wait(&step(&mut two, Some(&lease), now), "one"), "after {second} s");
             if second % 10 == 0 {
-                lease = written(one.step(Some(&lease), now), &second.to_string());
+                lease = written(step(&mut one, Some(&lease), now), &second.to_string());
             }
         }
     }
@@ -177,23 +238,25 @@ mod tests {
     fn another_takes_it_when_it_was_not_renewed_for_its_lifetime() {
         let (mut one, mut two) = (candidate("one"), candidate("two"));
         let start = Instant::now();
-        let lease = written(one.step(None, start), "1");
+        let lease = written(step(&mut one, None, start), "1");
         // However long ago that was written: what counts is when it was seen.
         let seen = start + Duration::from_hours(1);
-        assert!(is_wait(&two.step(Some(&lease), seen), "one"));
-        assert!(is_wait(&two.step(Some(&lease), seen + DURATION - Duration::from_millis(1)), "one"));
-        let taken = written(two.step(Some(&lease), seen + DURATION), "2").spec.unwrap();
+        assert!(is_wait(&step(&mut two, Some(&lease), seen), "one"));
+        assert!(is_wait(&step(&mut two, Some(&lease), seen + DURATION - Duration::from_millis(1)), "one"));
+        let taken = written(step(&mut two, Some(&lease), seen + DURATION), "2").spec.unwrap();
         assert_eq!((taken.holder_identity.as_deref(), taken.lease_transitions), (Some("two"), Some(1)));
     }
 
     #[test]
     fn what_is_written_is_conditioned_on_what_was_seen() {
         let (mut one, mut two) = (candidate("one"), candidate("two"));
-        let lease = written(one.step(None, Instant::now()), "7");
-        let Step::Replace(renewed) = one.step(Some(&lease), Instant::now()) else { panic!("no renewal") };
+        let lease = written(step(&mut one, None, Instant::now()), "7");
+        let Step::Replace(renewed) = step(&mut one, Some(&lease), Instant::now()) else {
+            panic!("no renewal")
+        };
         assert_eq!(renewed.metadata.resource_version.as_deref(), Some("7"));
-        two.step(Some(&lease), Instant::now());
-        let Step::Replace(taken) = two.step(Some(&lease), Instant::now() + DURATION) else {
+        step(&mut two, Some(&lease), Instant::now());
+        let Step::Replace(taken) = step(&mut two, Some(&lease), Instant::now() + DURATION) else {
             panic!("not taken")
         };
         assert_eq!(taken.metadata.resource_version.as_deref(), Some("7"));
@@ -202,9 +265,12 @@ mod tests {
     #[test]
     fn a_lease_that_was_given_up_is_taken_at_once() {
         let (mut one, mut two) = (candidate("one"), candidate("two"));
-        let lease = written(one.step(None, Instant::now()), "1");
-        let released = one.released(lease);
-        let taken = written(two.step(Some(&released), Instant::now()), "3").spec.unwrap();
+        let now = Instant::now();
+        let lease = written(step(&mut one, None, now), "1");
+        one.won(lease, now);
+        let released = one.release(now).unwrap();
+        assert!(!one.is_held(now) && one.release(now).is_none());
+        let taken = written(step(&mut two, Some(&released), Instant::now()), "3").spec.unwrap();
         assert_eq!((taken.holder_identity.as_deref(), taken.lease_transitions), (Some("two"), Some(1)));
     }
 
@@ -212,26 +278,26 @@ mod tests {
     fn the_holder_of_a_lease_that_was_deleted_is_believed_in_until_it_must_know() {
         let (mut one, mut two) = (candidate("one"), candidate("two"));
         let start = Instant::now();
-        let lease = written(one.step(None, start), "1");
-        two.step(Some(&lease), start);
+        let lease = written(step(&mut one, None, start), "1");
+        step(&mut two, Some(&lease), start);
         let deleted = start + Duration::from_secs(9);
-        assert!(is_wait(&two.step(None, deleted), "one"));
-        assert!(is_wait(&two.step(None, deleted + DURATION - Duration::from_millis(1)), "one"));
-        assert!(matches!(one.step(None, deleted), Step::Create(_)), "its own it makes again");
-        assert!(matches!(two.step(None, deleted + DURATION), Step::Create(_)));
+        assert!(is_wait(&step(&mut two, None, deleted), "one"));
+        assert!(is_wait(&step(&mut two, None, deleted + DURATION - Duration::from_millis(1)), "one"));
+        assert!(matches!(step(&mut one, None, deleted), Step::Create(_)), "its own it makes again");
+        assert!(matches!(step(&mut two, None, deleted + DURATION), Step::Create(_)));
     }
 
     #[test]
     fn a_holder_says_itself_for_how_long_it_is_believed_in() {
         let (mut one, mut two) = (Candidate::new("x", "one", Duration::from_mins(1)), candidate("two"));
         let start = Instant::now();
-        let lease = written(one.step(None, start), "1");
-        two.step(Some(&lease), start);
-        assert!(is_wait(&two.step(Some(&lease), start + DURATION * 2), "one"));
+        let lease = written(step(&mut one, None, start), "1");
+        step(&mut two, Some(&lease), start);
+        assert!(is_wait(&step(&mut two, Some(&lease), start + DURATION * 2), "one"));
         let mut odd = lease;
         odd.spec.as_mut().unwrap().lease_duration_seconds = Some(-1);
         odd.metadata.resource_version = Some("2".to_owned());
-        two.step(Some(&odd), start);
-        assert!(matches!(two.step(Some(&odd), start + DURATION), Step::Replace(_)));
+        step(&mut two, Some(&odd), start);
+        assert!(matches!(step(&mut two, Some(&odd), start + DURATION), Step::Replace(_)));
     }
 }

@@ -9,7 +9,7 @@ mod claim;
 
 pub use claim::Claim;
 
-use crate::controller::brief;
+use crate::errors::brief;
 use candidate::{Candidate, Step};
 use claim::Holder;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -55,8 +55,6 @@ pub struct Election {
     api: Api<Lease>,
     name: LeaseName,
     candidate: Candidate,
-    /// As it was seen last.
-    lease: Option<Lease>,
     holder: Holder,
 }
 
@@ -66,7 +64,7 @@ impl Election {
         let (holder, claim) = claim::new();
         let api = Api::namespaced(client, &name.namespace);
         let candidate = Candidate::new(&name.name, &name.identity, DURATION);
-        (Self { api, name, candidate, lease: None, holder }, claim)
+        (Self { api, name, candidate, holder }, claim)
     }
 
     /// Runs until `shutdown`, and then lets go of the Lease for the next one to take it at once.
@@ -86,7 +84,7 @@ impl Election {
                         warn!(failures = failures + 1, %error, "cannot ask for the lease, trying again");
                     }
                     failures += 1;
-                    self.lease = None;
+                    self.candidate.failed();
                     Instant::now() + jittered(RETRY)
                 }
             };
@@ -101,12 +99,12 @@ impl Election {
     /// Looks at the Lease, and takes or renews it if that is due. The answer is when to look again.
     async fn round(&mut self) -> Result<Duration, String> {
         let start = Instant::now();
-        if !self.holder.is_held() || self.lease.is_none() {
-            self.lease =
-                self.call(self.api.get_opt(&self.name.name)).await?.map_err(|error| brief(&error))?;
+        if self.candidate.has_to_look(start) {
+            let found = self.look().await?;
+            self.candidate.found(found);
         }
         let params = PostParams::default();
-        let (written, misses) = match self.candidate.step(self.lease.as_ref(), Instant::now()) {
+        let (written, misses) = match self.candidate.step(Instant::now()) {
             Step::Wait { holder, pause } => {
                 self.holder.lose(&holder);
                 return Ok(jittered(pause));
@@ -118,16 +116,13 @@ impl Election {
         };
         match written {
             Ok(lease) => {
-                self.lease = Some(lease);
-                // From before the request: others count from when they saw what it wrote.
-                self.holder.hold(start + DURATION - MARGIN);
+                self.holder.hold(self.candidate.won(lease, start));
                 Ok(RENEWAL)
             }
             // Somebody else was faster, or has edited or deleted it.
             Err(kube::Error::Api(status)) if misses.contains(&status.code) => {
-                self.lease =
-                    self.call(self.api.get_opt(&self.name.name)).await?.map_err(|error| brief(&error))?;
-                if let Some(other) = self.candidate.other_holder(self.lease.as_ref()) {
+                let found = self.look().await?;
+                if let Some(other) = self.candidate.missed(found) {
                     self.holder.lose(other);
                 }
                 Ok(AGAIN)
@@ -136,12 +131,16 @@ impl Election {
         }
     }
 
+    /// The Lease as it is.
+    async fn look(&self) -> Result<Option<Lease>, String> {
+        self.call(self.api.get_opt(&self.name.name)).await?.map_err(|error| brief(&error))
+    }
+
     /// Gives the Lease up, if it is ours. Nothing is to be written any more by then.
     async fn release(mut self) {
-        let is_held = self.holder.is_held();
+        let released = self.candidate.release(Instant::now());
         self.holder.lose("nobody, it is shutting down");
-        let Some(lease) = self.lease.take().filter(|_| is_held) else { return };
-        let released = self.candidate.released(lease);
+        let Some(released) = released else { return };
         match self.call(self.api.replace(&self.name.name, &PostParams::default(), &released)).await {
             Ok(Ok(_)) => info!("gave up the lease"),
             Ok(Err(error)) => warn!(error = %brief(&error), "cannot give up the lease, it will expire"),

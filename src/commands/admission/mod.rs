@@ -12,7 +12,7 @@ use super::{CommandError, cluster};
 use crate::cli::{AdmissionArgs, Policy};
 use crate::config::Settings;
 use crate::contract::{Keys, LEGACY_CLASS, MANAGER};
-use crate::controller::brief;
+use crate::errors::brief;
 use crate::facts::IngressClassFacts;
 use crate::plan::Dialect;
 use k8s_openapi::api::networking::v1::IngressClass;

@@ -3,7 +3,7 @@
 use super::super::admission::{self, Installed, MUTATING};
 use super::check::Check;
 use super::right::{Right, is_forbidden};
-use crate::controller::brief;
+use crate::errors::brief;
 use kube::Client;
 
 const SUBJECT: &str = "admission policies";

@@ -3,7 +3,7 @@
 use super::check::Check;
 use super::right::{Right, is_forbidden};
 use crate::config::Settings;
-use crate::controller::brief;
+use crate::errors::brief;
 use crate::facts::ObjectKey;
 use crate::plan::Dialect;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};

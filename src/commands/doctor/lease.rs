@@ -4,7 +4,7 @@ use super::check::Check;
 use super::controller::Controller;
 use super::right::{Right, is_forbidden};
 use crate::commands::CommandError;
-use crate::controller::{brief, chain};
+use crate::errors::{brief, chain};
 use crate::lease::LeaseName;
 use http_body_util::BodyExt;
 use hyper::Request;

@@ -3,7 +3,7 @@
 use super::right::{Right, is_forbidden};
 use crate::config::{Scope, Settings};
 use crate::contract::{DISCOVERY_SELECTOR, MANAGED_BY, MANAGER};
-use crate::controller::brief;
+use crate::errors::brief;
 use crate::facts::{
     ConfigMapFacts, DiscoveredOutpost, IngressClassFacts, IngressFacts, MiddlewareFacts, NotAnOutpost,
     ObjectKey, ServiceFacts,

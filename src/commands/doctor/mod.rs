@@ -26,7 +26,7 @@ pub use rights::{NEEDED_OWN_RIGHTS, NEEDED_RIGHTS};
 use super::{CommandError, cluster};
 use crate::cli::{DoctorArgs, Output};
 use crate::config::Scope;
-use crate::controller::brief;
+use crate::errors::brief;
 use crate::facts::ObjectKey;
 use crate::index::Source;
 use crate::plan::Dialect;

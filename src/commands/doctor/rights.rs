@@ -4,7 +4,7 @@ use super::check::Check;
 use super::controller::{Controller, INSTALL};
 use super::right::{Right, is_forbidden};
 use crate::config::Scope;
-use crate::controller::brief;
+use crate::errors::brief;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{

@@ -10,7 +10,7 @@ mod table;
 use super::{CommandError, cluster};
 use crate::cli::StatusArgs;
 use crate::contract::Keys;
-use crate::controller::{brief, chain};
+use crate::errors::{brief, chain};
 use crate::facts::ObjectKey;
 use crate::watched::WatchedIngress;
 use apps::Apps;

@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::time::DelayQueue;
 use tracing::{debug, error, info, warn};
@@ -35,13 +35,14 @@ pub(super) struct Lane {
     ready: VecDeque<Arc<Target>>,
     resting: DelayQueue<Arc<Target>>,
     running: JoinSet<Answered>,
+    /// What is running.
+    targets: HashMap<Id, Arc<Target>>,
     throttle: Throttle,
     holes: Vec<Hole>,
 }
 
 /// What came of asking about a host, and how long it took.
 struct Answered {
-    target: Arc<Target>,
     findings: Findings,
     time: Duration,
 }
@@ -95,6 +96,7 @@ impl Lane {
             ready: VecDeque::new(),
             resting: DelayQueue::new(),
             running: JoinSet::new(),
+            targets: HashMap::new(),
             throttle: Throttle::new(),
             holes: Vec::new(),
         }
@@ -110,7 +112,7 @@ impl Lane {
                     Some(Message::Remove(target)) => self.remove(&target),
                     None => break,
                 },
-                Some(ended) = self.running.join_next() => self.end(ended),
+                Some(ended) = self.running.join_next_with_id() => self.end(ended),
                 Some(rested) = poll_fn(|context| self.resting.poll_expired(context)) => {
                     self.make_ready(rested.into_inner(), Turn::Resting);
                 }
@@ -171,18 +173,22 @@ impl Lane {
             self.tell(|shared| shared.note_progress(&target, Progress::Asking));
             let answer = self.asker.ask(Arc::clone(&target));
             let start = Instant::now();
-            self.running.spawn(async move {
-                let findings = answer.await;
-                Answered { target, findings, time: start.elapsed() }
-            });
+            let task =
+                self.running.spawn(async move { Answered { findings: answer.await, time: start.elapsed() } });
+            self.targets.insert(task.id(), target);
         }
         None
     }
 
-    fn end(&mut self, ended: Result<Answered, JoinError>) {
-        let Answered { target, findings, time } = match ended {
-            Ok(ended) => ended,
-            Err(panic) => return error!(%panic, "asking an outpost ended in a bug; please report it"),
+    fn end(&mut self, ended: Result<(Id, Answered), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(target) = self.targets.remove(&id) else { return };
+        let Answered { findings, time } = match ended {
+            Ok((_, answered)) => answered,
+            Err(panic) => {
+                error!(%panic, host = %target.host, "asking an outpost ended in a bug; please report it");
+                return self.end_in_a_bug(target);
+            }
         };
         let reason = findings.conclusion.reason();
         debug!(outpost = self.outpost.name, host = %target.host, reason, ?time, "asked");
@@ -199,6 +205,16 @@ impl Lane {
         self.learn_holes(findings.holes);
         self.observe(&target, &findings.conclusion);
         self.rest(target);
+    }
+
+    /// Nothing is known of the host then. It is asked about again like one that is not served, or when the outpost answers.
+    fn end_in_a_bug(&mut self, target: Arc<Target>) {
+        let Some(asked) = self.hosts.get_mut(&target) else { return };
+        asked.turn = Turn::Idle;
+        asked.wanting = asked.wanting.saturating_add(1);
+        if !matches!(&self.reach, Reach::Down(scout, _) if *scout != target) {
+            self.rest(target);
+        }
     }
 
     /// What is true of the outpost is true of all its hosts, without asking about each.

@@ -284,6 +284,23 @@ async fn a_dead_outpost_is_asked_on_after_the_app_that_found_out_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_that_a_bug_kept_from_being_asked_about_is_asked_about_again() {
+    let double = Double::new(|target, number| match number {
+        // The one by which the lane finds out whether the outpost answers, and one of those after it.
+        0 | 2 => panic!("a bug with {}", target.host),
+        _ => (QUICK, Conclusion::Served),
+    });
+    let (probes, _keys) = probes(&double);
+    for name in ["one", "two", "three"] {
+        assurance(&probes, name, "main");
+    }
+    sleep(Duration::from_mins(1)).await;
+    for name in ["one", "two", "three"] {
+        assert_eq!(assurance(&probes, name, "main"), Assurance::Served, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_app_waits_for_an_answer_on_its_way_and_not_for_a_slow_one() {
     let double = Double::new(|target, _| match target.outpost.name.as_str() {
         "slow" => (Duration::from_secs(2), Conclusion::Served),
