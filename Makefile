@@ -16,10 +16,12 @@ HELM_TEMPLATE := target/debug/helm template ingress-sso deploy/chart --namespace
 ARGS ?=
 CASES ?= 10000
 DATA_PLANE ?=
+DEPTH ?= 1
 FIRST ?= 1
 QUICK ?=
 SEEDS ?= 100
 TARGET ?= world
+WORLD ?=
 
 .PHONY: help
 help: ## List these targets
@@ -54,6 +56,10 @@ fuzz: $(CARGO_FUZZ) ## The same, led by what the code does with it; TARGET=world
 	@mkdir -p fuzz/target/corpus/$(TARGET)
 	cd fuzz && PATH="$(CARGO_FUZZ_ROOT)/bin:$$PATH" cargo fuzz run --sanitizer none $(TARGET) \
 		target/corpus/$(TARGET) corpus/$(TARGET) -- -max_total_time=$(SECONDS) -max_len=65536
+
+.PHONY: model
+model: ## Try all that can happen in small worlds: DEPTH=1 more mishap or deed than the tests have; WORLD=people for some of them
+	DEPTH=$(DEPTH) cargo test --profile bench --lib --test model -- --nocapture --test-threads=1 $(or $(WORLD),model:: apps)
 
 .PHONY: bench
 bench: ## Measure speed and memory beside a bare loop of the same writes: QUICK=1 in some minutes, else a long matrix; ARGS="--help"

@@ -8,7 +8,7 @@ use super::write::{WriteError, Writer};
 use crate::contract::Keys;
 use crate::facts::{IngressFacts, ObjectKey};
 use crate::index::Key;
-use crate::plan::changes::{AppPlan, Change, Kind, app_plan, keep_with_status};
+use crate::plan::changes::{AppPlan, Change, app_plan, keep_with_status};
 use crate::plan::status::{ASKING, Assurance, State, Status, WRITE_FAILED};
 use crate::plan::warning::Warning;
 use crate::plan::{AppView, Decision, decide};
@@ -80,6 +80,7 @@ impl Memory {
 /// An app's plan with what telling about it takes.
 struct Prepared {
     plan: AppPlan,
+    basis: Basis,
     /// `None` when the app's Ingress is gone.
     told: Option<Told>,
     again: Option<Duration>,
@@ -89,6 +90,12 @@ struct Prepared {
     is_opt_out: bool,
     /// Whether annotations are to be written that say more once the outpost has answered.
     is_awaited: bool,
+}
+
+/// What a plan depends on that is not in the index.
+struct Basis {
+    is_overdue: bool,
+    assurance: Assurance,
 }
 
 /// Whom to tell about, and what its status says so far.
@@ -179,14 +186,17 @@ impl Reconciler {
         if prepared.is_awaited {
             let stages = &prepared.plan.stages;
             let companions = stages.iter().take_while(|stage| !stage.iter().any(is_annotation)).count();
-            let (made, ()) =
-                tokio::join!(self.carry_out(app, &stages[..companions]), self.probes.settle(app));
+            let (made, ()) = tokio::join!(
+                self.carry_out(app, &stages[..companions], || self.plan_again(app, &prepared.basis)),
+                self.probes.settle(app)
+            );
             if made.is_err() {
                 return (prepared, made);
             }
             prepared = self.prepare(app, since);
         }
-        let result = self.carry_out(app, &prepared.plan.stages).await;
+        let plan_again = || self.plan_again(app, &prepared.basis);
+        let result = self.carry_out(app, &prepared.plan.stages, plan_again).await;
         (prepared, result)
     }
 
@@ -218,8 +228,9 @@ impl Reconciler {
         let is_annotated = plan.stages.iter().flatten().any(is_annotation);
         let is_opt_out = decision == Decision::Unprotect && is_annotated;
         let is_awaited = assurance == Assurance::Awaited && is_annotated;
+        let basis = Basis { is_overdue, assurance };
         let is_opted_in = !matches!(decision, Decision::Leave | Decision::Unprotect);
-        Prepared { plan, told, again, is_opted_in, is_opt_out, is_awaited }
+        Prepared { plan, basis, told, again, is_opted_in, is_opt_out, is_awaited }
     }
 
     /// Objects under a name that we need, but of a kind that is not watched, are known only from a failed create.
@@ -231,18 +242,35 @@ impl Reconciler {
         });
     }
 
-    async fn carry_out(&self, app: &ObjectKey, stages: &[Vec<Change>]) -> Result<(), WriteError> {
-        for stage in stages {
+    /// What is due now, by what was known of the rest.
+    fn plan_again(&self, app: &ObjectKey, Basis { is_overdue, assurance }: &Basis) -> AppPlan {
+        self.index.with(|index| {
+            let mut view = index.view(app);
+            view.assurance = assurance.clone();
+            let settings = index.settings();
+            app_plan(&view, &decide(&view, settings), &settings.keys, *is_overdue)
+        })
+    }
+
+    /// Carries out `stages`, of which each must still be due when its turn comes: while the first was written, the app may have
+    /// become another, or its route may be gone.
+    async fn carry_out(
+        &self,
+        app: &ObjectKey,
+        stages: &[Vec<Change>],
+        plan_again: impl Fn() -> AppPlan,
+    ) -> Result<(), WriteError> {
+        for (position, stage) in stages.iter().enumerate() {
+            if position > 0 && !plan_again().is_next(stage) {
+                return Err(WriteError::Stale(format!(
+                    "what Ingress {app} needs changed before all was written"
+                )));
+            }
             let results = join_all(stage.iter().map(|change| self.writer.perform(change))).await;
             for (change, result) in stage.iter().zip(results) {
-                let is_route = match change {
-                    Change::Create(companion) => companion.kind() == Kind::Ingress,
-                    Change::Repair(repair) => repair.kind == Kind::Ingress,
-                    _ => false,
-                };
                 let denied = match &result {
-                    Err(WriteError::Duplicate(_)) if is_route => Some(true),
-                    Ok(()) if is_route => Some(false),
+                    Err(WriteError::Duplicate(_)) if change.is_of_route() => Some(true),
+                    Ok(()) if change.is_of_route() => Some(false),
                     _ => None,
                 };
                 if let Some(is_denied) = denied {
@@ -340,12 +368,16 @@ impl Reconciler {
             let keys = index.settings().keys.clone();
             let view = index.view(app);
             let is_opted_in = view.ingress.is_some_and(IngressFacts::is_opted_in);
-            (is_opted_in.then(|| keep_with_status(&view, &keys, status)), Told::of(&view, &keys))
+            (is_opted_in.then(|| keep_with_status(&view, &keys, status.clone())), Told::of(&view, &keys))
         });
         let (Some(plan), Some(told)) = (plan.filter(|plan| !plan.stages.is_empty()), told) else {
             return;
         };
-        match self.carry_out(app, &plan.stages).await {
+        let plan_again = || {
+            self.index
+                .with(|index| keep_with_status(&index.view(app), &index.settings().keys, status.clone()))
+        };
+        match self.carry_out(app, &plan.stages, plan_again).await {
             Ok(()) => plan.status.iter().for_each(|status| self.tell_status(app, &told, status)),
             Err(error) => {
                 warn!(namespace = %app.namespace, name = %app.name, %error, "cannot write the status either");

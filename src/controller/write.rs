@@ -5,7 +5,7 @@ use super::observe::Observed;
 use super::{API_TIMEOUT, SharedIndex};
 use crate::contract::MANAGER;
 use crate::errors::brief;
-use crate::facts::{Identity, IngressFacts, ObjectKey, OptIn};
+use crate::facts::{Identity, IngressFacts, ObjectKey};
 use crate::index::{Key, Source};
 use crate::lease::Claim;
 use crate::middleware::Middleware;
@@ -332,13 +332,8 @@ impl Writer {
         let Some(found) = self.call(&what, self.api::<WatchedIngress>(&app).get_opt(&app.name)).await? else {
             return Ok(());
         };
-        let known = self.index.with(|index| index.view(&app).ingress.map(|ingress| ingress.identity.clone()));
-        let is_same = known.is_some_and(|known| known == Identity::of(found.meta()));
-        let is_off = self.facts(&found).is_some_and(|facts| {
-            facts.app().is_none_or(|app| app.opt_in == OptIn::Off && app.owned.is_empty())
-                && facts.middlewares.is_empty()
-        });
-        if is_same || is_off {
+        let facts = self.facts(&found);
+        if facts.is_some_and(|facts| self.index.with(|index| index.may_lose_route(&app, &facts))) {
             return Ok(());
         }
         self.learn(&found);
@@ -352,12 +347,8 @@ impl Writer {
         }
         let what = format!("cannot list the Ingresses of namespace {}", key.namespace);
         let list = self.call(&what, self.api::<WatchedIngress>(key).list(&ListParams::default())).await?;
-        let user = list.items.iter().filter_map(|ingress| self.facts(ingress)).find(|facts| match kind {
-            Kind::Service => facts.routes_outpost_through(&key.name),
-            Kind::Middleware => facts.middlewares.iter().any(|name| **name == *key.name),
-            _ => facts.headers.as_deref() == Some(&key.to_string()),
-        });
-        match user {
+        let mut users = list.items.iter().filter_map(|ingress| self.facts(ingress));
+        match users.find(|facts| kind.is_used_by(facts, key)) {
             None => Ok(()),
             Some(user) => Err(WriteError::Stale(format!("Ingress {} still uses {kind} {key}", user.key))),
         }
@@ -367,7 +358,8 @@ impl Writer {
         self.index.with(|index| index.read(&ingress.0)).ok()
     }
 
-    /// A request that writes, counted: only as long as no other replica may.
+    /// A request that writes, counted: only as long as no other replica may. One that is under way when the claim ends is given
+    /// up before another replica may begin.
     async fn write<T>(
         &self,
         kind: Kind,
@@ -380,7 +372,13 @@ impl Writer {
                 "{what}: the lease is lost, another replica will do it"
             )));
         }
-        let result = self.call(what, request).await;
+        let result = tokio::select! {
+            biased;
+            result = self.call(what, request) => result,
+            () = self.claim.overdue() => Err(WriteError::Unavailable(format!(
+                "{what}: no answer, and the lease is lost, so another replica will do it"
+            ))),
+        };
         self.metrics.wrote(kind.into(), verb, result.as_ref().err().map_or(Answer::Ok, WriteError::answer));
         result
     }
@@ -497,12 +495,15 @@ mod tests {
     use super::*;
     use crate::config::Settings;
     use crate::index::Index;
-    use crate::lease::{Election, LeaseName};
+    use crate::lease::{DURATION, Election, LeaseName};
     use kube::client::Body;
     use std::convert::Infallible;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
     use tokio::sync::mpsc::unbounded_channel;
+    use tokio::time::{Instant, sleep};
+    use tokio_util::sync::CancellationToken;
 
     /// Writes a change, and says what came of it and how many requests that took.
     async fn written(is_lost: bool) -> (Result<(), WriteError>, usize) {
@@ -516,10 +517,14 @@ mod tests {
         let name = LeaseName { namespace: "a".to_owned(), name: "b".to_owned(), identity: "c".to_owned() };
         let (_election, lost) = Election::new(client.clone(), name);
         let claim = if is_lost { lost } else { Claim::always() };
+        (write(client, claim).await, requests.load(Ordering::Relaxed))
+    }
+
+    async fn write(client: Client, claim: Claim) -> Result<(), WriteError> {
         let index = SharedIndex(Arc::new(Mutex::new(Index::new(Arc::new(Settings::default())))));
         let writer = Writer::new(client, index, unbounded_channel().0, claim, Metrics::default());
         let repair = Repair { kind: Kind::Service, key: ObjectKey::new("shop", "s"), patch: json!({}) };
-        (writer.perform(&Change::Repair(repair)).await, requests.load(Ordering::Relaxed))
+        writer.perform(&Change::Repair(repair)).await
     }
 
     #[tokio::test]
@@ -531,5 +536,38 @@ mod tests {
         );
         assert_eq!(requests, 0);
         assert_eq!(written(false).await.1, 1, "the same with it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_under_way_ends_before_another_replica_may_begin_one() {
+        // An API server that answers twice: there is no Lease, and it is written.
+        let answered = AtomicUsize::new(0);
+        let api = tower::service_fn(move |_: hyper::Request<Body>| {
+            let answer = match answered.fetch_add(1, Ordering::Relaxed) {
+                0 => Some((404, json!({ "status": "Failure", "reason": "NotFound", "code": 404 }))),
+                1 => Some((201, json!({ "metadata": { "name": "b", "resourceVersion": "1" } }))),
+                _ => None,
+            };
+            async move {
+                let Some((status, body)) = answer else { return std::future::pending().await };
+                let response = hyper::Response::builder().status(status);
+                Ok::<_, Infallible>(response.body(Body::from(body.to_string().into_bytes())).unwrap())
+            }
+        });
+        let client = Client::new(api, "default");
+        let name = LeaseName { namespace: "a".to_owned(), name: "b".to_owned(), identity: "c".to_owned() };
+        let (election, claim) = Election::new(client.clone(), name);
+        let election = tokio::spawn(election.run(CancellationToken::new()));
+        let start = Instant::now();
+        claim.held().await;
+        // A request may take as long as others believe in the Lease. This one begins later, and ends earlier.
+        sleep(Duration::from_secs(5)).await;
+        let result = write(client, claim).await;
+        assert!(
+            matches!(&result, Err(WriteError::Unavailable(text)) if text.contains("the lease is lost")),
+            "{result:?}"
+        );
+        assert!(start.elapsed() < DURATION, "{:?}", start.elapsed());
+        election.abort();
     }
 }

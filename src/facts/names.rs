@@ -7,7 +7,7 @@ use std::sync::Arc;
 const FIRST_SWEEP: usize = 1024;
 
 /// Holds each text once: the name of a namespace or a class, and the values of annotations, come with every Ingress again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Names {
     known: HashSet<Arc<str>>,
     sweep_at: usize,

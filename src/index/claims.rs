@@ -4,6 +4,8 @@
 //! Two questions have different answers. Which *outpost* a host has is decided by who was there first: an app that is
 //! protected already is not put out by a newcomer, whatever its age. Which *app* provides the route, of those that agree
 //! on the outpost, is decided by age alone, so that it does not depend on history.
+//!
+//! `tests/model.rs` tries what can happen to claims in small worlds, one step after the other and in every order.
 
 use super::small_set::SmallSet;
 use crate::facts::{Host, ObjectKey};
@@ -52,7 +54,7 @@ impl Claim {
 }
 
 /// All that concerns apps at one place.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
     /// Claims in the order that decides about the outpost.
     for_outpost: SmallSet<Rank>,
@@ -84,7 +86,7 @@ struct State {
 }
 
 /// All places and claims.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
     /// Boxed, since a table has up to twice the room that it needs.
     places: HashMap<Place, Box<Entry>>,
@@ -250,17 +252,19 @@ impl Claims {
         }
     }
 
-    /// The apps for which something changed since `scope` was begun.
-    pub(super) fn finish(&self, scope: Scope) -> HashSet<ObjectKey> {
-        let mut touched = scope.apps;
+    /// The apps for which something changed since `scope` was begun, and the routes at places that did. One may be lent to an
+    /// app that is gone.
+    pub(super) fn finish(&self, scope: Scope) -> (HashSet<ObjectKey>, HashSet<ObjectKey>) {
+        let (mut touched, mut routes) = (scope.apps, HashSet::new());
         for (place, before) in scope.before {
             let Some(entry) = self.places.get(&place).filter(|_| self.state(&place) != before) else {
                 continue;
             };
             touched.extend(entry.seekers.iter().cloned());
             touched.extend(entry.for_route.iter().map(|(_, _, app)| app.clone()));
+            routes.extend(entry.routes.iter().cloned());
         }
-        touched
+        (touched, routes)
     }
 
     /// Decides anew which claims count. Each depends on earlier ones only, so one pass in their order is enough.

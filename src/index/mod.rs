@@ -14,7 +14,7 @@ use crate::contract::{
 };
 use crate::facts::{
     ConfigMapFacts, DiscoveredOutpost, Facts, Host, Identity, IngressClassFacts, IngressFacts,
-    MiddlewareFacts, Names, NoIngress, ObjectKey, Role, ServiceFacts,
+    MiddlewareFacts, Names, NoIngress, ObjectKey, OptIn, Role, ServiceFacts,
 };
 use crate::plan::Dialect;
 use crate::plan::changes::Kind;
@@ -84,7 +84,7 @@ impl Source {
 }
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Index {
     settings: Arc<Settings>,
     names: Names,
@@ -213,6 +213,28 @@ impl Index {
             Kind::ConfigMap => self.headers.get(key).map(|headers| headers.ours),
             Kind::Middleware => self.middlewares.get(key).map(MiddlewareFacts::is_ours),
         }
+    }
+
+    /// The life and version in which the object of `source` is known.
+    pub fn identity(&self, source: Source, key: &ObjectKey) -> Option<&Identity> {
+        fn identity<'a, T: Facts>(map: &'a BTreeMap<ObjectKey, T>, key: &ObjectKey) -> Option<&'a Identity> {
+            map.get(key).map(Facts::identity)
+        }
+        match source {
+            Source::Ingresses => self.ingresses.get(key).map(|ingress| ingress.identity()),
+            Source::Classes => identity(&self.known.classes.known, key),
+            Source::Services => identity(&self.services, key),
+            Source::ConfigMaps => identity(&self.headers, key),
+            Source::Outposts => identity(&self.known.outposts.services, key),
+            Source::Middlewares => identity(&self.middlewares, key),
+        }
+    }
+
+    /// Whether the route of `app` may go, of which `found` was read just now: it is known as it is, or it needs no route.
+    pub fn may_lose_route(&self, app: &ObjectKey, found: &IngressFacts) -> bool {
+        let is_off = found.app().is_none_or(|app| app.opt_in == OptIn::Off && app.owned.is_empty());
+        self.identity(Source::Ingresses, app) == Some(&found.identity)
+            || is_off && found.middlewares.is_empty()
     }
 
     /// Takes in an Ingress as the API showed it.
@@ -446,8 +468,13 @@ impl Index {
             self.requests.remove(app)
         };
         let claim = self.claim_of(app);
+        let has_lost_claim = claim.is_none() && self.claims.claim(app).is_some();
         self.claims.set(scope, app, claim);
         let mut keys: Vec<Key> = self.middlewares_of(app).map(Key::Middleware).collect();
+        // One that is refused now, and has no route, may have been the last that needed a Service.
+        if has_lost_claim && let Some(Ok(request)) = self.requests.get(app) {
+            keys.extend(shared::keys_of_request(&app.namespace, request));
+        }
         if let Some(Ok(old)) = old
             && self.requests.get(app).is_none_or(|new| new.as_ref() != Ok(&old))
         {
@@ -561,13 +588,13 @@ impl Index {
 
     /// Apps touched since `scope` was begun, and those that provide a route at a touched place.
     fn finish(&self, scope: Scope) -> Vec<ObjectKey> {
-        let touched = self.claims.finish(scope);
+        let (touched, changed) = self.claims.finish(scope);
         let places =
             touched.iter().filter_map(|app| self.claims.claim(app)).flat_map(|claim| claim.places.iter());
         let routes: HashSet<&ObjectKey> =
             places.filter_map(|place| self.claims.entry(place)).flat_map(|entry| &entry.routes).collect();
-        let providers: Vec<ObjectKey> =
-            routes.into_iter().filter_map(|route| self.app_of_route(route)).collect();
+        let routes = routes.into_iter().chain(&changed);
+        let providers: Vec<ObjectKey> = routes.filter_map(|route| self.app_of_route(route)).collect();
         touched.into_iter().chain(providers).collect()
     }
 

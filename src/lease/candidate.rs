@@ -35,6 +35,13 @@ struct Seen {
     lifetime: Duration,
 }
 
+impl Seen {
+    /// For how long its holder counts as alive yet.
+    fn left(&self, now: Instant) -> Duration {
+        self.lifetime.saturating_sub(now.duration_since(self.since))
+    }
+}
+
 /// What a candidate does next.
 #[derive(Debug, PartialEq)]
 pub enum Step {
@@ -82,12 +89,9 @@ impl Candidate {
     /// What to do about the Lease at `now`.
     pub fn step(&mut self, now: Instant) -> Step {
         self.seen = self.look(now);
-        if let Some(Seen { holder, since, lifetime, .. }) = &self.seen {
-            let left = lifetime.saturating_sub(now.duration_since(*since));
-            if !left.is_zero() {
-                self.until = None;
-                return Step::Wait { holder: holder.clone(), pause: left.min(super::RETRY) };
-            }
+        if let Some(seen) = self.seen.as_ref().filter(|seen| !seen.left(now).is_zero()) {
+            self.until = None;
+            return Step::Wait { holder: seen.holder.clone(), pause: seen.left(now).min(super::RETRY) };
         }
         if let Some(lease) = &self.lease {
             return Step::Replace(Box::new(self.held(lease.clone())));
@@ -101,6 +105,7 @@ impl Candidate {
     /// they saw what it wrote.
     pub fn won(&mut self, lease: Lease, start: Instant) -> Instant {
         self.lease = Some(lease);
+        self.seen = None;
         let until = start + self.duration.saturating_sub(super::MARGIN);
         self.until = Some(until);
         until
@@ -132,13 +137,17 @@ impl Candidate {
         Some(lease)
     }
 
-    /// Who else is to be believed in, and since when. Also the holder of a Lease that was deleted: it knows nothing of that
-    /// before its next renewal.
+    /// Who else is to be believed in, and since when. Also the holder of a Lease that was deleted, or that says now that it is
+    /// this candidate's: it knows nothing of that before its next renewal.
     fn look(&mut self, now: Instant) -> Option<Seen> {
         let before = self.seen.take();
+        let is_ours = self.lease.is_some() && self.holder() == Some(&self.identity);
+        if is_ours && before.as_ref().is_none_or(|before| before.left(now).is_zero()) {
+            return None;
+        }
         let (holder, lifetime) = match &self.lease {
-            Some(lease) => (self.other_holder()?.to_owned(), lifetime(lease, self.duration)),
-            None => before.as_ref().map(|before| (before.holder.clone(), before.lifetime))?,
+            Some(lease) if !is_ours => (self.other_holder()?.to_owned(), lifetime(lease, self.duration)),
+            _ => before.as_ref().map(|before| (before.holder.clone(), before.lifetime))?,
         };
         let version = self.lease.as_ref().and_then(|lease| lease.metadata.resource_version.clone());
         let since = before.filter(|before| before.version == version).map_or(now, |before| before.since);
@@ -147,8 +156,11 @@ impl Candidate {
 
     /// Who else holds the Lease, as far as it says so.
     fn other_holder(&self) -> Option<&str> {
-        let holder = self.lease.as_ref()?.spec.as_ref()?.holder_identity.as_deref();
-        holder.filter(|holder| !holder.is_empty() && *holder != self.identity)
+        self.holder().filter(|holder| !holder.is_empty() && *holder != self.identity)
+    }
+
+    fn holder(&self) -> Option<&str> {
+        self.lease.as_ref()?.spec.as_ref()?.holder_identity.as_deref()
     }
 
     /// `lease` held by this candidate.
@@ -167,6 +179,31 @@ impl Candidate {
         });
         lease
     }
+
+    /// All that decides about what it does next, for the model.
+    #[cfg(test)]
+    pub(super) fn outlook(&self, now: Instant) -> Outlook<'_> {
+        let age = |seen: &Seen| now.duration_since(seen.since).min(seen.lifetime);
+        Outlook {
+            left: self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)),
+            lease: self.lease.as_ref().filter(|_| self.is_held(now)),
+            seen: self
+                .seen
+                .as_ref()
+                .map(|seen| (seen.holder.as_str(), seen.version.as_deref(), age(seen), seen.lifetime)),
+        }
+    }
+}
+
+/// See [`Candidate::outlook`]. Times are relative, and what has no effect any more is left out.
+#[cfg(test)]
+pub(super) struct Outlook<'a> {
+    /// For how long it still holds the Lease.
+    pub(super) left: Duration,
+    /// The Lease, as long as it is not to be looked at anyway.
+    pub(super) lease: Option<&'a Lease>,
+    /// Who else holds it, in which version, how long it has been seen so, and for how long that counts.
+    pub(super) seen: Option<(&'a str, Option<&'a str>, Duration, Duration)>,
 }
 
 /// How long a holder counts as alive that is not heard of: as it says itself.
@@ -285,6 +322,22 @@ mod tests {
         assert!(is_wait(&step(&mut two, None, deleted + DURATION - Duration::from_millis(1)), "one"));
         assert!(matches!(step(&mut one, None, deleted), Step::Create(_)), "its own it makes again");
         assert!(matches!(step(&mut two, None, deleted + DURATION), Step::Create(_)));
+    }
+
+    #[test]
+    fn who_is_given_a_lease_by_hand_waits_until_its_holder_must_know() {
+        let (mut one, mut two) = (candidate("one"), candidate("two"));
+        let start = Instant::now();
+        let mut lease = written(step(&mut one, None, start), "1");
+        step(&mut two, Some(&lease), start);
+        lease.spec.as_mut().unwrap().holder_identity = Some("two".to_owned());
+        lease.metadata.resource_version = Some("2".to_owned());
+        let given = start + Duration::from_secs(9);
+        assert!(is_wait(&step(&mut two, Some(&lease), given), "one"));
+        assert!(is_wait(&step(&mut two, Some(&lease), given + DURATION - Duration::from_millis(1)), "one"));
+        let taken = written(step(&mut two, Some(&lease), given + DURATION), "3");
+        two.won(taken, given + DURATION);
+        assert!(matches!(step(&mut two, None, given + DURATION), Step::Create(_)), "it is its own now");
     }
 
     #[test]

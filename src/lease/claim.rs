@@ -1,7 +1,8 @@
 //! Whether this process may write.
 
+use super::LAST_WRITES;
 use tokio::sync::watch::{Receiver, Sender, channel};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 /// The right to write, for a time. Clones share it.
@@ -49,6 +50,13 @@ impl Claim {
             }
         }
     }
+
+    /// Waits until a write has to end that was begun while it was held: some time after that, and yet before another may hold
+    /// it.
+    pub async fn overdue(&self) {
+        self.lost().await;
+        sleep(LAST_WRITES).await;
+    }
 }
 
 impl Holder {
@@ -78,6 +86,7 @@ fn is_held(until: Option<Instant>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{DURATION, MARGIN};
     use super::*;
     use std::time::Duration;
 
@@ -108,6 +117,16 @@ mod tests {
         };
         tokio::join!(claim.lost(), loss);
         assert_eq!(start.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_has_to_end_before_another_may_begin_one() {
+        let (holder, claim) = new();
+        let start = Instant::now();
+        holder.hold(start + DURATION - MARGIN);
+        claim.overdue().await;
+        let ended = start.elapsed();
+        assert!(ended > DURATION - MARGIN && ended < DURATION, "{ended:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,10 +2,13 @@
 //!
 //! A [`candidate`] knows the rules and no API; the [`Election`] carries them out; a [`Claim`] says to everybody else whether
 //! this process may write now. The design is that of linkerd's kubert: each change of the Lease is conditioned on the version
-//! that was seen, and a claim ends by itself when it is not renewed, so that two never write at the same time.
+//! that was seen, and a claim ends by itself when it is not renewed, so that two never write at the same time. A model of it
+//! tries that in small worlds.
 
 pub mod candidate;
 mod claim;
+#[cfg(test)]
+mod model;
 
 pub use claim::Claim;
 
@@ -23,9 +26,12 @@ use tracing::{info, warn};
 /// For how long others believe in a holder that they do not hear of.
 pub const DURATION: Duration = Duration::from_secs(15);
 
-/// So much earlier the holder stops to believe in itself: a write that is under way then has this long to end, and clocks may
-/// run at a different pace.
+/// So much earlier the holder stops to believe in itself: what it has begun to write then has [`LAST_WRITES`] to end, and
+/// clocks may run at a different pace.
 const MARGIN: Duration = Duration::from_secs(4);
+
+/// How long a write that is under way when the claim ends may go on.
+const LAST_WRITES: Duration = Duration::from_secs(3);
 
 /// Pause between two renewals.
 const RENEWAL: Duration = Duration::from_secs(4);

@@ -64,6 +64,17 @@ impl fmt::Display for Change {
     }
 }
 
+impl Change {
+    /// Whether it makes a route of the outpost path, or changes one.
+    pub fn is_of_route(&self) -> bool {
+        match self {
+            Self::Create(companion) => companion.kind() == Kind::Ingress,
+            Self::Repair(repair) => repair.kind == Kind::Ingress,
+            _ => false,
+        }
+    }
+}
+
 /// See [`Change::Edit`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Edit {
@@ -152,6 +163,18 @@ pub enum Kind {
     Middleware,
 }
 
+impl Kind {
+    /// Whether `ingress` uses the shared companion `key` of this kind, whoever made either.
+    pub fn is_used_by(self, ingress: &IngressFacts, key: &ObjectKey) -> bool {
+        match self {
+            Self::Ingress => false,
+            Self::Service => ingress.routes_outpost_through(&key.name),
+            Self::ConfigMap => ingress.headers.as_deref() == Some(&key.to_string()),
+            Self::Middleware => ingress.middlewares.iter().any(|name| **name == *key.name),
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -185,6 +208,13 @@ pub struct AppPlan {
     pub warnings: Vec<Warning>,
     /// Whether more is due once this is done, which will show when it is looked at again.
     pub is_partial: bool,
+}
+
+impl AppPlan {
+    /// Whether `stage` is what is to be done first.
+    pub fn is_next(&self, stage: &[Change]) -> bool {
+        self.stages.first().is_some_and(|first| first == stage)
+    }
 }
 
 /// The requests that carry out `decision`. With `is_overdue`, a wait has been long enough to be told.

@@ -6,7 +6,7 @@ use ingress_sso::facts::{
     ConfigMapFacts, Identity, IngressClassFacts, IngressFacts, MiddlewareFacts, ObjectKey, ServiceFacts,
 };
 use ingress_sso::index::{Index, Key, Source};
-use ingress_sso::plan::changes::{AppPlan, Change, Companion, Kind, app_plan};
+use ingress_sso::plan::changes::{AppPlan, Change, Kind, app_plan};
 use ingress_sso::plan::{Decision, decide};
 use ingress_sso_testbed::builders::ingress_class;
 use std::collections::{BTreeSet, HashMap};
@@ -120,8 +120,7 @@ impl Controller {
         let (_, plan) = plan_of(&self.index, app, !self.is_patient);
         for change in plan.stages.iter().flatten() {
             let result = self.perform(cluster, change);
-            let route = matches!(change, Change::Create(Companion::Ingress(_)) | Change::Repair(_));
-            if route {
+            if change.is_of_route() {
                 let is_denied = matches!(result, Err(ApiError::Denied(_)));
                 let keys = self.index.set_denied(app, is_denied);
                 self.queue.extend(keys);
