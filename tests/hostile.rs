@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use world::{examine, settings};
 
 /// How many worlds of each kind are tried unless `PROPTEST_CASES` says otherwise.
-const CASES: u32 = 150;
+const CASES: u32 = 250;
 
 #[test]
 fn no_world_makes_the_controller_send_what_it_must_not() {

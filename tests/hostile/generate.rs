@@ -172,7 +172,7 @@ fn path() -> impl Strategy<Value = String> {
 
 fn annotation() -> impl Strategy<Value = (String, Value)> {
     let value = prop_oneof![
-        300 => select(vec![
+        60 => select(vec![
             "true", "false", "1", "host", "direct", "https", "http", "alpha", "beta", "gamma", "Protected", "nginx", "traefik",
             "any", "401", "16k", "one/authentik-headers-0123456789", "two/config",
             "https://a.example.com/outpost.goauthentik.io/auth/nginx",
@@ -180,9 +180,9 @@ fn annotation() -> impl Strategy<Value = (String, Value)> {
             "http://ingress-sso.invalid/closed", "closed@ingress-sso", "gzip@file, one-strip@kubernetescrd", "websecure",
             "9223372036854775807",
         ]).prop_map(str::to_owned),
-        100 => select(NAMESPACES.to_vec())
+        20 => select(NAMESPACES.to_vec())
             .prop_map(|namespace| format!("{namespace}-{}@kubernetescrd", middleware_name(namespace, "alpha"))),
-        200 => hostile(),
+        40 => hostile(),
         1 => much(),
     ];
     (select(KEYS.to_vec()), value).prop_map(|(key, value)| (key.to_owned(), json!(value)))
