@@ -151,7 +151,6 @@ const PARTING: &[Deed] = &[Deed::Put(0, App::on("b.example.com")), Deed::Delete(
 const WAVERING: &[Deed] = &[
     Deed::Put(0, App::on("a.example.com").off()),
     Deed::Put(0, App::on("b.example.com")),
-    Deed::EditRoute(0),
     Deed::ReplaceRoute(0),
 ];
 
@@ -195,6 +194,7 @@ fn one_app_that_wavers() -> Result<()> {
         deeds: WAVERING,
         deeds_left: 2 + more(),
         crashes_left: more(),
+        concurrency: 1,
         ..World::of_two(false)
     };
     check("one app that wavers", world)

@@ -8,7 +8,6 @@
 #[path = "properties/checks.rs"]
 mod checks;
 #[path = "properties/cluster.rs"]
-#[allow(dead_code, reason = "the model collects garbage as a step of its own")]
 mod cluster;
 #[path = "properties/controller.rs"]
 mod controller;

@@ -221,7 +221,7 @@ impl Index {
             map.get(key).map(Facts::identity)
         }
         match source {
-            Source::Ingresses => self.ingresses.get(key).map(|ingress| ingress.identity()),
+            Source::Ingresses => self.ingresses.get(key).map(Box::as_ref).map(Facts::identity),
             Source::Classes => identity(&self.known.classes.known, key),
             Source::Services => identity(&self.services, key),
             Source::ConfigMaps => identity(&self.headers, key),

@@ -123,10 +123,10 @@ mod tests {
     async fn a_write_has_to_end_before_another_may_begin_one() {
         let (holder, claim) = new();
         let start = Instant::now();
-        holder.hold(start + DURATION - MARGIN);
+        holder.hold(start + DURATION.saturating_sub(MARGIN));
         claim.overdue().await;
         let ended = start.elapsed();
-        assert!(ended > DURATION - MARGIN && ended < DURATION, "{ended:?}");
+        assert!(ended > DURATION.saturating_sub(MARGIN) && ended < DURATION, "{ended:?}");
     }
 
     #[tokio::test(start_paused = true)]

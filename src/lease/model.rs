@@ -30,6 +30,9 @@ use tokio::time::Instant;
 /// Who wants the Lease.
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
+/// How long a claim lasts that is not renewed.
+const CLAIM: Duration = DURATION.saturating_sub(MARGIN);
+
 /// Steps of one replica that is left in peace after which it must hold the Lease.
 const ENOUGH: usize = 500;
 
@@ -78,6 +81,7 @@ struct Replica {
     held_until: Option<Second>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "most replicas ask most of the time")]
 #[derive(Clone, Debug)]
 enum Doing {
     /// It does not run.
@@ -189,6 +193,20 @@ impl World {
         }
         false
     }
+
+    /// Whether a replica has something to do before time can pass.
+    fn is_overdue(&self, moment: &Moment, replica: usize) -> bool {
+        let Replica { doing, is_stopped, .. } = &moment.replicas[replica];
+        !is_stopped
+            && match doing {
+                Doing::Nothing => false,
+                Doing::Waiting(until) => *until + self.slack <= moment.now,
+                Doing::Asking(question) => {
+                    let patience = if question.is_stuck { TIMEOUT.as_secs() } else { self.slack };
+                    question.sent + patience <= moment.now
+                }
+            }
+    }
 }
 
 impl Model for World {
@@ -220,7 +238,7 @@ impl Model for World {
     fn actions(&self, moment: &Moment, events: &mut Vec<Event>) {
         events.extend((0..moment.late.len()).map(Event::ArriveLate));
         for replica in 0..self.replicas {
-            events.extend(self.events_of(moment, replica));
+            events.extend(events_of(moment, replica));
         }
         if !(0..self.replicas).any(|replica| self.is_overdue(moment, replica)) {
             events.push(Event::Tick);
@@ -268,47 +286,29 @@ impl Model for World {
     }
 }
 
-impl World {
-    /// What a replica may do, and what may become of it and its request.
-    fn events_of(&self, moment: &Moment, replica: usize) -> Vec<Event> {
-        let Replica { doing, is_stopped, .. } = &moment.replicas[replica];
-        let is_running = !is_stopped && !matches!(doing, Doing::Nothing);
-        let mut events = Vec::new();
-        match doing {
-            Doing::Nothing => return vec![Event::Restart(replica)],
-            Doing::Waiting(until) if is_running && *until <= moment.now => events.push(Event::Wake(replica)),
-            Doing::Waiting(_) => {}
-            Doing::Asking(Question { answer: None, .. }) => events.push(Event::Arrive(replica)),
-            Doing::Asking(_) if is_running => events.push(Event::Hear(replica)),
-            Doing::Asking(_) => {}
-        }
-        if *is_stopped {
-            events.push(Event::Continue(replica));
-        } else if matches!(doing, Doing::Asking(question) if moment.now >= question.sent + TIMEOUT.as_secs())
-        {
-            events.push(Event::GiveUp(replica));
-        }
-        if moment.mishaps > 0 && is_running {
-            events.extend([Event::Crash(replica), Event::Stop(replica), Event::ShutDown(replica)]);
-            let is_stuck = matches!(doing, Doing::Asking(question) if !question.is_stuck);
-            events.extend(is_stuck.then_some(Event::Stick(replica)));
-        }
-        events
+/// What a replica may do, and what may become of it and its request.
+fn events_of(moment: &Moment, replica: usize) -> Vec<Event> {
+    let Replica { doing, is_stopped, .. } = &moment.replicas[replica];
+    let is_running = !is_stopped && !matches!(doing, Doing::Nothing);
+    let mut events = Vec::new();
+    match doing {
+        Doing::Nothing => return vec![Event::Restart(replica)],
+        Doing::Waiting(until) if is_running && *until <= moment.now => events.push(Event::Wake(replica)),
+        Doing::Asking(Question { answer: None, .. }) => events.push(Event::Arrive(replica)),
+        Doing::Asking(_) if is_running => events.push(Event::Hear(replica)),
+        Doing::Waiting(_) | Doing::Asking(_) => {}
     }
-
-    /// Whether a replica has something to do before time can pass.
-    fn is_overdue(&self, moment: &Moment, replica: usize) -> bool {
-        let Replica { doing, is_stopped, .. } = &moment.replicas[replica];
-        match doing {
-            _ if *is_stopped => false,
-            Doing::Nothing => false,
-            Doing::Waiting(until) => *until + self.slack <= moment.now,
-            Doing::Asking(question) => {
-                let patience = if question.is_stuck { TIMEOUT.as_secs() } else { self.slack };
-                question.sent + patience <= moment.now
-            }
-        }
+    if *is_stopped {
+        events.push(Event::Continue(replica));
+    } else if matches!(doing, Doing::Asking(question) if moment.now >= question.sent + TIMEOUT.as_secs()) {
+        events.push(Event::GiveUp(replica));
     }
+    if moment.mishaps > 0 && is_running {
+        events.extend([Event::Crash(replica), Event::Stop(replica), Event::ShutDown(replica)]);
+        let is_stuck = matches!(doing, Doing::Asking(question) if !question.is_stuck);
+        events.extend(is_stuck.then_some(Event::Stick(replica)));
+    }
+    events
 }
 
 /// Lets it happen.
@@ -546,7 +546,7 @@ fn are_two(moment: &Moment) -> bool {
 
 /// Whether what people did to the Lease is long enough ago that everybody who did not know of it must know.
 fn is_long_ago(moment: &Moment) -> bool {
-    let longest = (DURATION - MARGIN + LAST_WRITES).as_secs();
+    let longest = (CLAIM + LAST_WRITES).as_secs();
     moment.meddled.is_none_or(|meddled| moment.now >= meddled + longest)
 }
 
@@ -554,7 +554,7 @@ impl Moment {
     /// The same for moments after which the same can happen: times are relative, versions count only as far as they are the
     /// same or not, and one replica is as good as another.
     fn essence(&self) -> (u8, [Option<Second>; 2], Option<u64>) {
-        let longest = (DURATION - MARGIN + LAST_WRITES).as_secs();
+        let longest = (CLAIM + LAST_WRITES).as_secs();
         let age = |when: Option<Second>| when.map(|when| self.now - when).filter(|age| *age < longest);
         let meddled = [age(self.meddled), age(self.moved)];
         let orders = permutations(self.replicas.len());
@@ -605,7 +605,7 @@ fn fingerprint(moment: &Moment, replicas: &[usize]) -> u64 {
             Doing::Waiting(until) => (until + moment.slack).saturating_sub(moment.now).hash(hasher),
             Doing::Asking(Question { start, sent, purpose, request, is_stuck, answer }) => {
                 // How old the round is matters as long as it can win the claim.
-                let age = (moment.now - start).min((DURATION - MARGIN).as_secs());
+                let age = (moment.now - start).min(CLAIM.as_secs());
                 let left = (sent + TIMEOUT.as_secs()).saturating_sub(moment.now);
                 (age, left, purpose, is_stuck).hash(hasher);
                 let answered = answer.as_ref().map(|answer| match answer {

@@ -8,7 +8,7 @@ use super::ownership;
 use super::world::{OPT_IN, settings};
 use ingress_sso::config::Settings;
 use ingress_sso::contract::{Keys, MANAGER, OUTPOST_PATH};
-use ingress_sso::facts::{Identity, IngressFacts, ObjectKey};
+use ingress_sso::facts::{Host, Identity, IngressFacts, ObjectKey};
 use ingress_sso::index::{Index, Key, Source};
 use ingress_sso::plan::HostHolder;
 use ingress_sso::plan::changes::{AppPlan, Change, Kind};
@@ -101,9 +101,10 @@ impl fmt::Display for Event {
 
 impl Moment {
     /// All apps are there and protected, and everything is quiet.
-    pub(crate) fn settled(cluster: Cluster, apps: &[App], deeds: u8, crashes: u8) -> Self {
+    pub(crate) fn settled(mut cluster: Cluster, apps: &[App], deeds: u8, crashes: u8) -> Self {
+        (cluster.is_littered, cluster.version) = (true, FIRST_VERSION);
         let mut moment = Self {
-            cluster: Arc::new(cluster.littered(FIRST_VERSION)),
+            cluster: Arc::new(cluster),
             apps: vec![None; apps.len()],
             watches: BTreeMap::new(),
             index: Arc::new(index_of(SETTINGS.clone(), Vec::new())),
@@ -132,7 +133,7 @@ impl Moment {
             let news = deeds.iter().filter(|deed| deed.is_news(&self.cluster, &self.apps));
             events.extend(news.map(|deed| Event::Do(*deed)));
         }
-        if !self.cluster.garbage().is_empty() {
+        if !garbage(&self.cluster).is_empty() {
             events.push(Event::Collect);
         }
         let watches = self.watches.iter().filter(|(_, queue)| !queue.is_empty());
@@ -158,8 +159,10 @@ impl Moment {
                 self.announce(events);
             }
             Event::Collect => {
-                let events = Arc::make_mut(&mut self.cluster).collect();
-                self.announce(events);
+                for key in garbage(&self.cluster) {
+                    let events = Arc::make_mut(&mut self.cluster).delete_ingress(&key);
+                    self.announce(events);
+                }
             }
             Event::Deliver(kind) => {
                 let event = self.watches.get_mut(kind).and_then(VecDeque::pop_front);
@@ -334,7 +337,9 @@ impl Moment {
                 if let Change::Delete { kind, key, identity } = change {
                     self.forget(*kind, key, identity);
                 } else {
-                    events.iter().for_each(|event| self.learn(event));
+                    for event in &events {
+                        self.learn(event);
+                    }
                 }
                 Ok(true)
             }
@@ -354,7 +359,9 @@ impl Moment {
         match change {
             Change::Create(companion) => {
                 let found = found(companion.kind(), &companion.key());
-                found.iter().for_each(|found| self.learn(found));
+                if let Some(found) = found {
+                    self.learn(&found);
+                }
                 None
             }
             Change::Delete { kind, key, identity } if found(*kind, key).is_none() => {
@@ -378,7 +385,7 @@ impl Moment {
 
     /// The same, and nothing is left that happens by itself.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.is_idle() && self.cluster.garbage().is_empty()
+        self.is_idle() && garbage(&self.cluster).is_empty()
     }
 
     /// What is not as it must be.
@@ -433,7 +440,7 @@ impl Moment {
                 run.next()
             } else if let Some(key) = self.queue.first() {
                 Event::Begin(key.clone())
-            } else if !self.cluster.garbage().is_empty() {
+            } else if !garbage(&self.cluster).is_empty() {
                 Event::Collect
             } else if self.failed.is_empty() {
                 return true;
@@ -454,17 +461,21 @@ impl Moment {
             return None;
         }
         let view = self.index.view(&annotate.app);
-        let own: Vec<_> =
-            view.outpost_ingress.ours().into_iter().flat_map(|route| &route.outpost_paths).collect();
-        let is_ready = |(host, holder): &(_, HostHolder)| match holder {
-            HostHolder::App => own.iter().any(|path| path.is_whole() && path.host.as_ref() == Some(host)),
-            HostHolder::Other { is_ready, .. } => *is_ready,
+        if !matches!(view.request, Some(Ok(_))) {
+            return Some(format!("{} is said to be protected, and does not ask for it", annotate.app));
+        }
+        let leads = |app: &ObjectKey, host: &Host| {
+            let route = self.index.view(app).outpost_ingress.ours();
+            let mut paths = route.into_iter().flat_map(|route| &route.outpost_paths);
+            paths.any(|path| path.is_whole() && path.host.as_ref() == Some(host))
+        };
+        let is_ready = |(host, holder): &(Host, HostHolder)| match holder {
+            HostHolder::App => leads(&annotate.app, host),
+            HostHolder::Other { app, .. } => leads(app, host),
             HostHolder::Foreign { leads_to, .. } => leads_to.is_ok(),
         };
         let early = view.holders.iter().find(|holder| !is_ready(holder));
-        early.map(|early| {
-            format!("{} is said to be protected, and the controller knows: {early:?}", annotate.app)
-        })
+        early.map(|early| format!("{} is said to be protected, and without a route: {early:?}", annotate.app))
     }
 
     /// What a write of the controller did that none may do: change what is a user's, or take the route from an app that asks for
@@ -512,7 +523,9 @@ impl Moment {
         }
         for (kind, events) in &self.watches {
             print.add((kind, events.len()));
-            events.iter().for_each(|event| self.print_event(&mut print, event));
+            for event in events {
+                self.print_event(&mut print, event);
+            }
         }
         for (_, source) in KINDS {
             let keys = self.index.keys_of(source, None);
@@ -529,9 +542,15 @@ impl Moment {
         print.add((&self.queue, &self.failed));
         for Run { key, changes, stages, is_confirmed, known } in &self.runs {
             print.add((key, is_confirmed, changes.len(), stages.len()));
-            changes.iter().for_each(|(_, essence)| print.add_essence(essence));
-            stages.iter().for_each(|(_, essence)| print.add_essence(essence));
-            known.values().for_each(|version| print.add_number(Some(*version)));
+            for (_, essence) in changes {
+                print.add_essence(essence);
+            }
+            for (_, essence) in stages {
+                print.add_essence(essence);
+            }
+            for version in known.values() {
+                print.add_number(Some(*version));
+            }
         }
         print.finish()
     }
@@ -591,6 +610,17 @@ impl fmt::Debug for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Moment").field("apps", &self.apps).field("wrong", &self.wrong).finish_non_exhaustive()
     }
+}
+
+/// Ingresses that belong to others that are gone.
+fn garbage(cluster: &Cluster) -> Vec<ObjectKey> {
+    let lives =
+        |uid: &str| cluster.ingresses.values().any(|ingress| ingress.metadata.uid.as_deref() == Some(uid));
+    let is_garbage = |ingress: &&Ingress| {
+        let mut owners = ingress.metadata.owner_references.iter().flatten();
+        owners.any(|owner| !lives(&owner.uid))
+    };
+    cluster.ingresses.values().filter(is_garbage).map(|ingress| ObjectKey::of(&ingress.metadata)).collect()
 }
 
 /// Whether the controller sends visitors of `app` to its outpost.

@@ -43,9 +43,10 @@ pub(crate) struct Cluster {
     /// Whether the API server does not know the kind Middleware.
     pub(crate) lacks_middlewares: bool,
     has_webhook: bool,
-    /// Whether garbage is left until somebody has it collected.
-    is_littered: bool,
-    version: u64,
+    /// Whether what belongs to a deleted Ingress is left, as it is until garbage collection has come round.
+    pub(crate) is_littered: bool,
+    /// The newest one.
+    pub(crate) version: u64,
 }
 
 /// What a watch delivers.
@@ -73,27 +74,6 @@ impl Cluster {
     /// A cluster whose admission webhook tolerates one Ingress for a host and path only, as ingress-nginx's does.
     pub(crate) fn with_webhook() -> Self {
         Self { has_webhook: true, ..Self::default() }
-    }
-
-    /// The same cluster, which leaves garbage until [`Cluster::collect`], and counts versions from there.
-    pub(crate) fn littered(self, version: u64) -> Self {
-        Self { is_littered: true, version, ..self }
-    }
-
-    /// Garbage collection deletes what belongs to Ingresses that are gone.
-    pub(crate) fn collect(&mut self) -> Vec<Event> {
-        self.garbage().iter().flat_map(|key| self.delete_ingress(key)).collect()
-    }
-
-    /// Ingresses that belong to others that are gone.
-    pub(crate) fn garbage(&self) -> Vec<ObjectKey> {
-        let lives =
-            |uid: &str| self.ingresses.values().any(|ingress| ingress.metadata.uid.as_deref() == Some(uid));
-        let is_garbage = |ingress: &&Ingress| {
-            let mut owners = ingress.metadata.owner_references.iter().flatten();
-            owners.any(|owner| !lives(&owner.uid))
-        };
-        self.ingresses.values().filter(is_garbage).map(|ingress| ObjectKey::of(&ingress.metadata)).collect()
     }
 
     /// A user creates an Ingress, or applies it again with what is new.
