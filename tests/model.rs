@@ -157,11 +157,18 @@ const WAVERING: &[Deed] = &[
 /// One that joins another, whose route somebody deletes.
 const JOINING: &[Deed] = &[Deed::Put(1, App::on("a.example.com")), Deed::DeleteRoute(0)];
 
+/// The one goes and comes back before its route is collected.
+const RETURNING: &[Deed] = &[Deed::Delete(0), Deed::Put(0, App::on("a.example.com"))];
+
 impl World {
     /// Two apps on a host, to which users do one thing, or as many more as `DEPTH` says.
+    ///
+    /// With more, the controller works on one key at a time. Two can cross where an app moves and comes back at once: a request
+    /// that narrows its route is under way while the other app, which sees the route as it was, gives up its own. That is made
+    /// good with the answer to the first.
     fn of_two(has_webhook: bool) -> Self {
-        let apps = TWO;
-        Self { apps, deeds: ANY, has_webhook, deeds_left: 1 + more(), crashes_left: 1, concurrency: 2 }
+        let (apps, concurrency) = (TWO, if more() == 0 { 2 } else { 1 });
+        Self { apps, deeds: ANY, has_webhook, deeds_left: 1 + more(), crashes_left: 1, concurrency }
     }
 }
 
@@ -204,4 +211,16 @@ fn one_app_that_wavers() -> Result<()> {
 fn one_of_two_apps_that_joins_the_other() -> Result<()> {
     let world = World { apps: OLD_AND_NEW, deeds: JOINING, deeds_left: 2 + more(), ..World::of_two(false) };
     check("one of two apps that joins the other", world)
+}
+
+#[test]
+fn one_of_two_apps_that_goes_and_comes_back() -> Result<()> {
+    let world = World {
+        deeds: RETURNING,
+        deeds_left: 2 + more(),
+        crashes_left: 0,
+        concurrency: 1,
+        ..World::of_two(true)
+    };
+    check("one of two apps that goes and comes back", world)
 }

@@ -9,8 +9,9 @@ use crate::facts::{Identity, IngressFacts, ObjectKey};
 use crate::index::{Key, Source};
 use crate::lease::Claim;
 use crate::middleware::Middleware;
-use crate::plan::changes::{Annotate, Change, Companion, Edit, HandOver, Kind, Repair};
+use crate::plan::changes::{Annotate, Change, Companion, Edit, HandOver, Kind, Repair, app_plan};
 use crate::plan::companions::outpost_ingress_key;
+use crate::plan::decide;
 use crate::telemetry::metrics::{Answer, Metrics, Verb};
 use crate::watched::WatchedIngress;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -124,8 +125,11 @@ impl Writer {
                 Kind::ConfigMap => self.hand_over::<ConfigMap>(hand_over).await,
                 Kind::Middleware => self.hand_over::<Middleware>(hand_over).await,
             },
-            Change::Delete { kind: Kind::Ingress, key, identity } => {
+            Change::Delete { kind: kind @ Kind::Ingress, key, identity } => {
                 self.confirm_route_is_unused(key).await?;
+                if !self.is_due(change, key) {
+                    return Err(WriteError::Stale(format!("{kind} {key} is needed again")));
+                }
                 self.delete::<WatchedIngress>(Kind::Ingress, key, identity).await
             }
             Change::Delete { kind, key, identity } => {
@@ -322,22 +326,55 @@ impl Writer {
         facts.is_some_and(|facts| facts.app().is_some_and(|app| !app.closed.is_empty()))
     }
 
-    /// Before a route goes: reads its app afresh, in case the cache missed that it needs the route (again).
+    /// Before a route goes: reads its app afresh, in case the cache missed that it needs the route (again), and the routes that
+    /// take its place, in case it missed that one of them is gone.
     async fn confirm_route_is_unused(&self, route: &ObjectKey) -> Result<(), WriteError> {
         let app = self.index.with(|index| index.app_of_route(route));
         let Some(app) = app.filter(|app| outpost_ingress_key(app) == *route && !self.is_rehearsal) else {
             return Ok(());
         };
         let what = format!("cannot read Ingress {app}");
-        let Some(found) = self.call(&what, self.api::<WatchedIngress>(&app).get_opt(&app.name)).await? else {
-            return Ok(());
-        };
-        let facts = self.facts(&found);
-        if facts.is_some_and(|facts| self.index.with(|index| index.may_lose_route(&app, &facts))) {
+        if let Some(found) = self.call(&what, self.api::<WatchedIngress>(&app).get_opt(&app.name)).await? {
+            let facts = self.facts(&found);
+            if !facts.is_some_and(|facts| self.index.with(|index| index.may_lose_route(&app, &facts))) {
+                self.learn(&found);
+                return Err(WriteError::Stale(format!(
+                    "Ingress {app} changed before its route could be deleted"
+                )));
+            }
+        }
+        for heir in self.index.with(|index| index.heirs(&app)) {
+            self.confirm_is_as_known(&heir).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the deletion of `route` is what would be planned now.
+    fn is_due(&self, deletion: &Change, route: &ObjectKey) -> bool {
+        self.index.with(|index| {
+            let Some(app) = index.app_of_route(route) else { return true };
+            let (view, settings) = (index.view(&app), index.settings());
+            let plan = app_plan(&view, &decide(&view, settings), &settings.keys, false);
+            plan.stages.iter().flatten().any(|change| change == deletion)
+        })
+    }
+
+    async fn confirm_is_as_known(&self, route: &ObjectKey) -> Result<(), WriteError> {
+        let what = format!("cannot read Ingress {route}");
+        let found = self.call(&what, self.api::<WatchedIngress>(route).get_opt(&route.name)).await?;
+        let known = self.index.with(|index| index.identity(Source::Ingresses, route).cloned());
+        if found.as_ref().map(|found| Identity::of(found.meta())) == known {
             return Ok(());
         }
-        self.learn(&found);
-        Err(WriteError::Stale(format!("Ingress {app} changed before its route could be deleted")))
+        match found {
+            Some(found) => self.learn(&found),
+            None => {
+                self.tell(self.index.with(|index| index.forget(Source::Ingresses, route, known.as_ref())));
+            }
+        }
+        Err(WriteError::Stale(format!(
+            "Ingress {route} changed before one that it replaces could be deleted"
+        )))
     }
 
     /// Before something shared goes: reads the namespace afresh, in case the cache missed a user.
@@ -569,5 +606,61 @@ mod tests {
         );
         assert!(start.elapsed() < DURATION, "{:?}", start.elapsed());
         election.abort();
+    }
+
+    /// An app that asks for protection, and its route.
+    fn app_and_route() -> [serde_json::Value; 2] {
+        let path = |path: &str, service: &str| {
+            let backend = json!({ "service": { "name": service, "port": { "number": 9000 } } });
+            json!([{ "host": "a.example.com", "http": { "paths": [
+                { "path": path, "pathType": "ImplementationSpecific", "backend": backend },
+            ] } }])
+        };
+        let app = json!({
+            "metadata": {
+                "namespace": "shop", "name": "app", "uid": "u", "resourceVersion": "1",
+                "annotations": { "sso.djieno.com/authentik": "true" },
+            },
+            "spec": { "ingressClassName": "nginx", "rules": path("/", "app") },
+        });
+        let route = json!({
+            "metadata": {
+                "namespace": "shop", "name": "app-outpost-path", "uid": "r", "resourceVersion": "2",
+                "labels": { "app.kubernetes.io/managed-by": "ingress-sso", "sso.djieno.com/outpost": "main" },
+                "annotations": { "sso.djieno.com/app": "app" },
+            },
+            "spec": { "ingressClassName": "nginx", "rules": path("/outpost.goauthentik.io", "authentik-main") },
+        });
+        [app, route]
+    }
+
+    #[tokio::test]
+    async fn a_route_that_is_needed_again_is_not_deleted() {
+        let [app, route] = app_and_route();
+        let mut settings = Settings::default();
+        settings.classes.insert("nginx".to_owned(), crate::plan::Dialect::Nginx);
+        settings.outposts.insert("main".to_owned(), "http://main.example.com:9000".parse().unwrap());
+        let mut index = Index::new(Arc::new(settings));
+        for object in [&app, &route] {
+            let object: WatchedIngress = serde_json::from_value(object.clone()).unwrap();
+            object.observe(&mut index);
+        }
+        Source::ALL.into_iter().for_each(|source| _ = index.complete(source));
+        let methods = Arc::new(Mutex::new(Vec::new()));
+        let asked = Arc::clone(&methods);
+        let api = tower::service_fn(move |request: hyper::Request<Body>| {
+            asked.lock().unwrap().push(request.method().clone());
+            let body = Body::from(app.to_string().into_bytes());
+            async { Ok::<_, Infallible>(hyper::Response::new(body)) }
+        });
+        let (client, index) = (Client::new(api, "default"), SharedIndex(Arc::new(Mutex::new(index))));
+        let writer = Writer::new(client, index, unbounded_channel().0, Claim::always(), Metrics::default());
+        let (key, identity) = (ObjectKey::new("shop", "app-outpost-path"), Identity::new("r", "2"));
+        let result = writer.perform(&Change::Delete { kind: Kind::Ingress, key, identity }).await;
+        assert!(
+            matches!(&result, Err(WriteError::Stale(text)) if text.contains("is needed again")),
+            "{result:?}"
+        );
+        assert_eq!(*methods.lock().unwrap(), ["GET"], "the app is read, and no more");
     }
 }

@@ -10,6 +10,7 @@ use crate::plan::request::Request;
 use crate::plan::status::Assurance;
 use crate::plan::{AppView, HostHolder, Slot, companions};
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 /// Open neighbours named in one warning; a host with hundreds needs no longer text.
 const MAX_NEIGHBOURS: usize = 3;
@@ -150,6 +151,17 @@ impl Index {
         let Some(route) = self.own_route(app) else { return Vec::new() };
         let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref());
         hosts.map(|host| place(route, host)).filter(filter).map(|place| place.host).collect()
+    }
+
+    /// The routes of other apps that serve hosts in the route of `app`, and stay when that goes.
+    pub fn heirs(&self, app: &ObjectKey) -> BTreeSet<ObjectKey> {
+        let Some(route) = self.own_route(app) else { return BTreeSet::new() };
+        let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref());
+        let heir = |place: Place| {
+            let winner = self.claims.winner(&place).filter(|winner| *winner != app)?;
+            self.own_route(winner).filter(|route| serves(route, &place)).map(|route| route.key.clone())
+        };
+        hosts.filter_map(|host| heir(place(route, host))).collect()
     }
 
     /// Whether another app has claimed `place` and does not serve it yet, while the route of `app` does. A rejection by

@@ -65,6 +65,8 @@ struct Run {
     is_confirmed: bool,
     /// The apps as they were known when this stage began, or read since.
     known: BTreeMap<ObjectKey, u64>,
+    /// Routes that take the place of the one that is to be deleted, as they were read.
+    heirs: BTreeMap<ObjectKey, u64>,
 }
 
 /// What can happen next.
@@ -301,10 +303,12 @@ impl Moment {
         let Change::Delete { kind, key, .. } = change else { return Ok(false) };
         if *kind == Kind::Ingress {
             let Some(app) = self.index.app_of_route(key) else { return Ok(false) };
-            let Some(found) = self.cluster.ingresses.get(&app).cloned() else { return Ok(false) };
+            let Some(found) = self.cluster.ingresses.get(&app).cloned() else {
+                return self.confirm_heirs(&app, change, run);
+            };
             run.known.extend(number(&found.metadata).map(|version| (app.clone(), version)));
             if self.index.may_lose_route(&app, &facts(&found)) {
-                return Ok(false);
+                return self.confirm_heirs(&app, change, run);
             }
             self.learn(&cluster::Event::Ingress(Box::new(found)));
             return stale();
@@ -318,6 +322,27 @@ impl Moment {
         }
         let is_used = self.cluster.ingresses.values().any(|ingress| kind.is_used_by(&facts(ingress), key));
         if is_used { stale() } else { Ok(false) }
+    }
+
+    /// Reads afresh what takes the place of the route of `app`, and plans again.
+    fn confirm_heirs(&mut self, app: &ObjectKey, change: &Change, run: &mut Run) -> Result<bool, ApiError> {
+        for heir in self.index.heirs(app) {
+            let found = self.cluster.ingresses.get(&heir).cloned();
+            let known = self.index.identity(Source::Ingresses, &heir).cloned();
+            if found.as_ref().map(|found| Identity::of(&found.metadata)) == known {
+                run.heirs.extend(known.and_then(|known| Some((heir, known.version()?))));
+                continue;
+            }
+            match (found, known) {
+                (Some(found), _) => self.learn(&cluster::Event::Ingress(Box::new(found))),
+                (None, Some(known)) => self.forget(Kind::Ingress, &heir, &known),
+                (None, None) => {}
+            }
+            return Err(ApiError::Conflict("it is replaced by another".to_owned()));
+        }
+        let plan = self.plan(&Key::App(app.clone()));
+        let is_due = plan.stages.iter().flatten().any(|due| due == change);
+        if is_due { Ok(false) } else { Err(ApiError::Conflict("it is needed again".to_owned())) }
     }
 
     /// Sends a request, if one is needed, and takes in the answer. It is always that the change is done.
@@ -482,7 +507,8 @@ impl Moment {
     /// protection and has its visitors sent there.
     ///
     /// Where a webhook tolerates one route only, that is so between it and the next one, after the next one has been rejected.
-    /// And an app may have become another after the write was planned: nobody can know that who has sent it.
+    /// And an app, or the route that takes the place of another, may have become another after it was looked at: nobody can know
+    /// that who has sent the write.
     fn wrong_by(&self, change: &Change, run: &Run, before: &Cluster) -> Option<String> {
         for (key, written) in &before.written {
             let Some(found) = self.cluster.ingresses.get(key) else {
@@ -500,7 +526,11 @@ impl Moment {
         let is_as_known = |key: &ObjectKey, app: &Ingress| {
             run.known.get(key).is_none_or(|known| number(&app.metadata) == Some(*known))
         };
-        let lost = self.cluster.ingresses.iter().filter(|(key, app)| !is_denied && is_as_known(key, app));
+        let is_heir_as_known = |(key, version): (&ObjectKey, &u64)| {
+            self.cluster.ingresses.get(key).and_then(|heir| number(&heir.metadata)) == Some(*version)
+        };
+        let is_excused = is_denied || !run.heirs.iter().all(is_heir_as_known);
+        let lost = self.cluster.ingresses.iter().filter(|(key, app)| !is_excused && is_as_known(key, app));
         let mut lost = lost.filter(|(key, app)| {
             let had = before.ingresses.get(*key).is_some_and(|app| is_sent(app) && is_routed(before, app));
             had && is_sent(app) && annotation(app, OPT_IN).is_some() && !is_routed(&self.cluster, app)
@@ -540,7 +570,7 @@ impl Moment {
             print.add((view.is_denied, view.headers_were_missed));
         }
         print.add((&self.queue, &self.failed));
-        for Run { key, changes, stages, is_confirmed, known } in &self.runs {
+        for Run { key, changes, stages, is_confirmed, known, heirs } in &self.runs {
             print.add((key, is_confirmed, changes.len(), stages.len()));
             for (_, essence) in changes {
                 print.add_essence(essence);
@@ -548,7 +578,7 @@ impl Moment {
             for (_, essence) in stages {
                 print.add_essence(essence);
             }
-            for version in known.values() {
+            for version in known.values().chain(heirs.values()) {
                 print.add_number(Some(*version));
             }
         }
@@ -573,7 +603,14 @@ impl Moment {
 
 impl Run {
     fn new(key: Key, stages: VecDeque<(Arc<Vec<Change>>, Essence)>) -> Self {
-        Self { key, changes: VecDeque::new(), stages, is_confirmed: false, known: BTreeMap::new() }
+        Self {
+            key,
+            changes: VecDeque::new(),
+            stages,
+            is_confirmed: false,
+            known: BTreeMap::new(),
+            heirs: BTreeMap::new(),
+        }
     }
 
     fn begin_stage(&mut self) {
