@@ -645,7 +645,9 @@ mod tests {
             let object: WatchedIngress = serde_json::from_value(object.clone()).unwrap();
             object.observe(&mut index);
         }
-        Source::ALL.into_iter().for_each(|source| _ = index.complete(source));
+        for source in Source::ALL {
+            index.complete(source);
+        }
         let methods = Arc::new(Mutex::new(Vec::new()));
         let asked = Arc::clone(&methods);
         let api = tower::service_fn(move |request: hyper::Request<Body>| {
