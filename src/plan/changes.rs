@@ -213,7 +213,7 @@ pub struct AppPlan {
 impl AppPlan {
     /// Whether `stage` is what is to be done first.
     pub fn is_next(&self, stage: &[Change]) -> bool {
-        self.stages.first().is_some_and(|first| first == stage)
+        self.stages.iter().find(|stage| !stage.is_empty()).is_some_and(|first| first == stage)
     }
 }
 

@@ -67,6 +67,8 @@ struct Run {
     known: BTreeMap<ObjectKey, u64>,
     /// Routes that take the place of the one that is to be deleted, as they were read.
     heirs: BTreeMap<ObjectKey, u64>,
+    /// Whether some app was waiting for room then, as a webhook had rejected its route.
+    makes_room: bool,
 }
 
 /// What can happen next.
@@ -340,6 +342,7 @@ impl Moment {
             }
             return Err(ApiError::Conflict("it is replaced by another".to_owned()));
         }
+        run.makes_room = self.is_denied();
         let plan = self.plan(&Key::App(app.clone()));
         let is_due = plan.stages.iter().flatten().any(|due| due == change);
         if is_due { Ok(false) } else { Err(ApiError::Conflict("it is needed again".to_owned())) }
@@ -521,15 +524,13 @@ impl Moment {
                 return Some(format!("{change} changed what its user wrote: {lost:?}"));
             }
         }
-        let mut apps = (0..self.apps.len()).map(app_key);
-        let is_denied = apps.any(|app| self.index.view(&app).is_denied);
         let is_as_known = |key: &ObjectKey, app: &Ingress| {
             run.known.get(key).is_none_or(|known| number(&app.metadata) == Some(*known))
         };
         let is_heir_as_known = |(key, version): (&ObjectKey, &u64)| {
             self.cluster.ingresses.get(key).and_then(|heir| number(&heir.metadata)) == Some(*version)
         };
-        let is_excused = is_denied || !run.heirs.iter().all(is_heir_as_known);
+        let is_excused = self.is_denied() || run.makes_room || !run.heirs.iter().all(is_heir_as_known);
         let lost = self.cluster.ingresses.iter().filter(|(key, app)| !is_excused && is_as_known(key, app));
         let mut lost = lost.filter(|(key, app)| {
             let had = before.ingresses.get(*key).is_some_and(|app| is_sent(app) && is_routed(before, app));
@@ -538,6 +539,11 @@ impl Moment {
         lost.next().map(|(key, _)| {
             format!("after {change}, visitors of {key} are sent to a route that is not there")
         })
+    }
+
+    /// Whether a webhook has rejected the route of an app.
+    fn is_denied(&self) -> bool {
+        (0..self.apps.len()).any(|slot| self.index.view(&app_key(slot)).is_denied)
     }
 
     fn print(&self) -> u64 {
@@ -570,8 +576,8 @@ impl Moment {
             print.add((view.is_denied, view.headers_were_missed));
         }
         print.add((&self.queue, &self.failed));
-        for Run { key, changes, stages, is_confirmed, known, heirs } in &self.runs {
-            print.add((key, is_confirmed, changes.len(), stages.len()));
+        for Run { key, changes, stages, is_confirmed, known, heirs, makes_room } in &self.runs {
+            print.add((key, is_confirmed, makes_room, changes.len(), stages.len()));
             for (_, essence) in changes {
                 print.add_essence(essence);
             }
@@ -610,6 +616,7 @@ impl Run {
             is_confirmed: false,
             known: BTreeMap::new(),
             heirs: BTreeMap::new(),
+            makes_room: false,
         }
     }
 
