@@ -106,6 +106,17 @@ pub(super) struct Scope {
     apps: HashSet<ObjectKey>,
 }
 
+/// What a change touches.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    /// Apps at a place that changed.
+    pub(super) apps: HashSet<ObjectKey>,
+    /// Routes at such a place. One may be lent to an app that is gone.
+    pub(super) routes: HashSet<ObjectKey>,
+    /// Apps that were to provide the route at such a place, and are no longer.
+    pub(super) former: HashSet<ObjectKey>,
+}
+
 impl Claims {
     pub(super) fn entry(&self, place: &Place) -> Option<&Entry> {
         self.places.get(place).map(Box::as_ref)
@@ -252,19 +263,20 @@ impl Claims {
         }
     }
 
-    /// The apps for which something changed since `scope` was begun, and the routes at places that did. One may be lent to an
-    /// app that is gone.
-    pub(super) fn finish(&self, scope: Scope) -> (HashSet<ObjectKey>, HashSet<ObjectKey>) {
-        let (mut touched, mut routes) = (scope.apps, HashSet::new());
+    /// What changed since `scope` was begun.
+    pub(super) fn finish(&self, scope: Scope) -> Touched {
+        let mut touched = Touched { apps: scope.apps, ..Touched::default() };
         for (place, before) in scope.before {
-            let Some(entry) = self.places.get(&place).filter(|_| self.state(&place) != before) else {
+            let now = self.state(&place);
+            touched.former.extend(before.winner.clone().filter(|_| before.winner != now.winner));
+            let Some(entry) = self.places.get(&place).filter(|_| now != before) else {
                 continue;
             };
-            touched.extend(entry.seekers.iter().cloned());
-            touched.extend(entry.for_route.iter().map(|(_, _, app)| app.clone()));
-            routes.extend(entry.routes.iter().cloned());
+            touched.apps.extend(entry.seekers.iter().cloned());
+            touched.apps.extend(entry.for_route.iter().map(|(_, _, app)| app.clone()));
+            touched.routes.extend(entry.routes.iter().cloned());
         }
-        (touched, routes)
+        touched
     }
 
     /// Decides anew which claims count. Each depends on earlier ones only, so one pass in their order is enough.

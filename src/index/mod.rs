@@ -20,7 +20,7 @@ use crate::plan::Dialect;
 use crate::plan::changes::Kind;
 use crate::plan::decision::uses_outpost;
 use crate::plan::request::{Known, MiddlewareKind, Request, Unresolved};
-use claims::{Claim, Claims, Place, Scope, Standing};
+use claims::{Claim, Claims, Place, Scope, Standing, Touched};
 use k8s_openapi::api::networking::v1::Ingress;
 use shared::Away;
 use small_set::SmallSet;
@@ -468,13 +468,8 @@ impl Index {
             self.requests.remove(app)
         };
         let claim = self.claim_of(app);
-        let has_lost_claim = claim.is_none() && self.claims.claim(app).is_some();
         self.claims.set(scope, app, claim);
         let mut keys: Vec<Key> = self.middlewares_of(app).map(Key::Middleware).collect();
-        // One that is refused now, and has no route, may have been the last that needed a Service.
-        if has_lost_claim && let Some(Ok(request)) = self.requests.get(app) {
-            keys.extend(shared::keys_of_request(&app.namespace, request));
-        }
         if let Some(Ok(old)) = old
             && self.requests.get(app).is_none_or(|new| new.as_ref() != Ok(&old))
         {
@@ -490,7 +485,7 @@ impl Index {
             keys.extend(self.resolve(&mut scope, &app));
             keys.push(Key::App(app));
         }
-        keys.extend(self.finish(scope).into_iter().map(Key::App));
+        keys.extend(self.finish(scope));
         keys
     }
 
@@ -586,16 +581,22 @@ impl Index {
         keys
     }
 
-    /// Apps touched since `scope` was begun, and those that provide a route at a touched place.
-    fn finish(&self, scope: Scope) -> Vec<ObjectKey> {
-        let (touched, changed) = self.claims.finish(scope);
+    /// Apps touched since `scope` was begun, those that provide a route at a touched place, and the Services of those that were
+    /// to provide one and are no longer.
+    fn finish(&self, scope: Scope) -> Vec<Key> {
+        let Touched { apps: touched, routes: changed, former } = self.claims.finish(scope);
+        let service = |app: &ObjectKey| {
+            let request = self.requests.get(app)?.as_ref().ok()?;
+            Some(Key::Service(shared::service_key(&app.namespace, request)))
+        };
+        let services: Vec<Key> = former.iter().filter_map(service).collect();
         let places =
             touched.iter().filter_map(|app| self.claims.claim(app)).flat_map(|claim| claim.places.iter());
         let routes: HashSet<&ObjectKey> =
             places.filter_map(|place| self.claims.entry(place)).flat_map(|entry| &entry.routes).collect();
         let routes = routes.into_iter().chain(&changed);
         let providers: Vec<ObjectKey> = routes.filter_map(|route| self.app_of_route(route)).collect();
-        touched.into_iter().chain(providers).collect()
+        touched.into_iter().chain(providers).map(Key::App).chain(services).collect()
     }
 
     /// The app for which the outpost Ingress `route` was made, if it is one of ours.
