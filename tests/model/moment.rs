@@ -304,7 +304,7 @@ impl Moment {
         let stale = || Err(ApiError::Conflict("it is needed".to_owned()));
         let Change::Delete { kind, key, .. } = change else { return Ok(false) };
         if *kind == Kind::Ingress {
-            let Some(app) = self.index.app_of_route(key) else { return Ok(false) };
+            let Some(app) = self.index.app_of_route(key) else { return stale() };
             let Some(found) = self.cluster.ingresses.get(&app).cloned() else {
                 return self.confirm_heirs(&app, change, run);
             };
