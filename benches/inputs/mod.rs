@@ -5,8 +5,7 @@ use ingress_sso::config::{RawSettings, Settings, TraefikSettings};
 use ingress_sso::contract::{DEFAULT_PREFIX, MANAGER};
 use ingress_sso::facts::IngressFacts;
 use ingress_sso::index::{Index, Source};
-use ingress_sso::plan::changes::{Change, Companion, app_plan};
-use ingress_sso::plan::decide;
+use ingress_sso::plan::changes::{Change, Companion, decided_plan};
 use ingress_sso::watched::WatchedIngress;
 use k8s_openapi::api::networking::v1::Ingress;
 use serde_json::{Map, Value, json};
@@ -105,7 +104,7 @@ impl ApiServer {
         let key = facts.key.clone();
         index.observe_ingress(facts);
         let view = index.view(&key);
-        let plan = app_plan(&view, &decide(&view, settings), &settings.keys, false);
+        let plan = decided_plan(&view, settings, false);
         let mut companions = Vec::new();
         for change in plan.stages.into_iter().flatten() {
             match change {

@@ -4,8 +4,7 @@ use crate::world::World;
 use anyhow::{Result, ensure};
 use criterion::{BenchmarkId, Criterion};
 use ingress_sso::facts::ObjectKey;
-use ingress_sso::plan::changes::{AppPlan, Companion, app_plan};
-use ingress_sso::plan::decide;
+use ingress_sso::plan::changes::{AppPlan, Companion, decided_plan};
 use ingress_sso_testbed::builders::{IngressBuilder, helm_ingress};
 use ingress_sso_testbed::scene::OPT_IN;
 use serde_json::json;
@@ -38,7 +37,7 @@ pub(crate) fn measure(criterion: &mut Criterion) -> Result<()> {
 
 fn plan(world: &World, app: &ObjectKey) -> AppPlan {
     let view = world.index.view(app);
-    app_plan(&view, &decide(&view, &world.settings), &world.settings.keys, false)
+    decided_plan(&view, &world.settings, false)
 }
 
 /// Adds a protected app whose outpost Ingress somebody gave another host.

@@ -8,7 +8,7 @@ use super::write::{WriteError, Writer};
 use crate::contract::Keys;
 use crate::facts::{IngressFacts, ObjectKey};
 use crate::index::Key;
-use crate::plan::changes::{AppPlan, Change, app_plan, keep_with_status};
+use crate::plan::changes::{AppPlan, Change, app_plan, decided_plan, keep_with_status};
 use crate::plan::status::{ASKING, Assurance, State, Status, WRITE_FAILED};
 use crate::plan::warning::Warning;
 use crate::plan::{AppView, Decision, decide};
@@ -187,7 +187,7 @@ impl Reconciler {
             let stages = &prepared.plan.stages;
             let companions = stages.iter().take_while(|stage| !stage.iter().any(is_annotation)).count();
             let (made, ()) = tokio::join!(
-                self.carry_out(app, &stages[..companions], || self.plan_again(app, &prepared.basis)),
+                self.carry_out(app, &stages[..companions], &prepared.basis),
                 self.probes.settle(app)
             );
             if made.is_err() {
@@ -195,8 +195,7 @@ impl Reconciler {
             }
             prepared = self.prepare(app, since);
         }
-        let plan_again = || self.plan_again(app, &prepared.basis);
-        let result = self.carry_out(app, &prepared.plan.stages, plan_again).await;
+        let result = self.carry_out(app, &prepared.plan.stages, &prepared.basis).await;
         (prepared, result)
     }
 
@@ -247,8 +246,7 @@ impl Reconciler {
         self.index.with(|index| {
             let mut view = index.view(app);
             view.assurance = assurance.clone();
-            let settings = index.settings();
-            app_plan(&view, &decide(&view, settings), &settings.keys, *is_overdue)
+            decided_plan(&view, index.settings(), *is_overdue)
         })
     }
 
@@ -258,27 +256,32 @@ impl Reconciler {
         &self,
         app: &ObjectKey,
         stages: &[Vec<Change>],
-        plan_again: impl Fn() -> AppPlan,
+        basis: &Basis,
     ) -> Result<(), WriteError> {
         for (position, stage) in stages.iter().enumerate() {
-            if position > 0 && !plan_again().is_next(stage) {
+            if position > 0 && !self.plan_again(app, basis).is_next(stage) {
                 return Err(WriteError::Stale(format!(
                     "what Ingress {app} needs changed before all was written"
                 )));
             }
-            let results = join_all(stage.iter().map(|change| self.writer.perform(change))).await;
-            for (change, result) in stage.iter().zip(results) {
-                let denied = match &result {
-                    Err(WriteError::Duplicate(_)) if change.is_of_route() => Some(true),
-                    Ok(()) if change.is_of_route() => Some(false),
-                    _ => None,
-                };
-                if let Some(is_denied) = denied {
-                    self.writer.set_denied(app, is_denied);
-                }
-                result?;
-                debug!(%app, %change, "done");
+            self.carry_out_stage(app, stage).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out_stage(&self, app: &ObjectKey, stage: &[Change]) -> Result<(), WriteError> {
+        let results = join_all(stage.iter().map(|change| self.writer.perform(change))).await;
+        for (change, result) in stage.iter().zip(results) {
+            let denied = match &result {
+                Err(WriteError::Duplicate(_)) if change.is_of_route() => Some(true),
+                Ok(()) if change.is_of_route() => Some(false),
+                _ => None,
+            };
+            if let Some(is_denied) = denied {
+                self.writer.set_denied(app, is_denied);
             }
+            result?;
+            debug!(%app, %change, "done");
         }
         Ok(())
     }
@@ -368,16 +371,12 @@ impl Reconciler {
             let keys = index.settings().keys.clone();
             let view = index.view(app);
             let is_opted_in = view.ingress.is_some_and(IngressFacts::is_opted_in);
-            (is_opted_in.then(|| keep_with_status(&view, &keys, status.clone())), Told::of(&view, &keys))
+            (is_opted_in.then(|| keep_with_status(&view, &keys, status)), Told::of(&view, &keys))
         });
-        let (Some(plan), Some(told)) = (plan.filter(|plan| !plan.stages.is_empty()), told) else {
-            return;
-        };
-        let plan_again = || {
-            self.index
-                .with(|index| keep_with_status(&index.view(app), &index.settings().keys, status.clone()))
-        };
-        match self.carry_out(app, &plan.stages, plan_again).await {
+        let (Some(plan), Some(told)) = (plan, told) else { return };
+        // Without one, it is said already.
+        let Some(stage) = plan.stages.first() else { return };
+        match self.carry_out_stage(app, stage).await {
             Ok(()) => plan.status.iter().for_each(|status| self.tell_status(app, &told, status)),
             Err(error) => {
                 warn!(namespace = %app.namespace, name = %app.name, %error, "cannot write the status either");

@@ -10,13 +10,14 @@ use crate::errors::brief;
 use crate::facts::{ClassRef, ObjectKey};
 use crate::index::{Index, Key, Source};
 use crate::lease::{Claim, Election, LeaseName};
-use crate::plan::changes::{Change, Kind, app_plan};
-use crate::plan::{Slot, decide, hand_over};
+use crate::plan::changes::{Change, Kind, decided_plan};
+use crate::plan::{Slot, hand_over};
 use crate::telemetry::metrics::{Metrics, QueueLengths};
 use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -196,22 +197,19 @@ async fn with_claim(
 /// An app that admission would close as soon as it is taken back. One of each class and namespace is asked about,
 /// since policies are for classes, and admins bind them to namespaces.
 async fn first_closed(writer: &Writer, index: &SharedIndex, withdrawal: &Withdrawal) -> Option<ObjectKey> {
-    let samples: BTreeMap<(ClassRef, Arc<str>), (ObjectKey, Change)> = index.with(|index| {
-        let apps = index.all_keys().into_iter().filter_map(|key| match key {
-            Key::App(app) if withdrawal.scope.contains(&app.namespace) => Some(app),
-            _ => None,
-        });
-        apps.filter_map(|app| {
-            let ingress = index.view(&app).ingress?;
-            // As it stands there, and not as this index takes it.
-            let opt_in = ingress.app()?.annotation(&index.settings().keys.opt_in);
-            let asks = opt_in.is_some_and(|value| value != "false");
-            let class = asks.then(|| ingress.class.clone())?;
-            let change =
-                stages(index, &Key::App(app.clone()), withdrawal.way).into_iter().flatten().next()?;
-            Some(((class, app.namespace.clone()), (app, change)))
-        })
-        .collect()
+    let samples = index.with(|index| {
+        let mut samples: BTreeMap<(ClassRef, Arc<str>), (ObjectKey, Change)> = BTreeMap::new();
+        for key in index.all_keys() {
+            let Key::App(app) = &key else { continue };
+            let class = class_if_asking(index, app).filter(|_| withdrawal.scope.contains(&app.namespace));
+            if let Some(class) = class
+                && let Entry::Vacant(sample) = samples.entry((class, app.namespace.clone()))
+                && let Some(change) = stages(index, &key, withdrawal.way).into_iter().flatten().next()
+            {
+                sample.insert((app.clone(), change));
+            }
+        }
+        samples
     });
     for (app, change) in samples.into_values() {
         if writer.would_be_closed(&change).await {
@@ -219,6 +217,13 @@ async fn first_closed(writer: &Writer, index: &SharedIndex, withdrawal: &Withdra
         }
     }
     None
+}
+
+/// The class of an app that asks for protection as it stands there, and not as this index takes it.
+fn class_if_asking(index: &Index, app: &ObjectKey) -> Option<ClassRef> {
+    let ingress = index.view(app).ingress?;
+    let opt_in = ingress.app()?.annotation(&index.settings().keys.opt_in);
+    opt_in.is_some_and(|value| value != "false").then(|| ingress.class.clone())
 }
 
 async fn all_lists(index: &SharedIndex) -> Result<(), WithdrawError> {
@@ -265,8 +270,7 @@ fn why_kept(index: &Index, key: &Key) -> Option<String> {
             lent.join(", ")
         ));
     }
-    let settings = index.settings();
-    let plan = app_plan(&view, &decide(&view, settings), &settings.keys, false);
+    let plan = decided_plan(&view, index.settings(), false);
     let warnings: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
     Some(warnings.join("; "))
 }
@@ -313,7 +317,7 @@ fn stages(index: &Index, key: &Key, way: Way) -> Vec<Vec<Change>> {
     match (way, key) {
         (Way::TakeBack, Key::App(app)) => {
             let view = index.view(app);
-            let stages = app_plan(&view, &decide(&view, settings), &settings.keys, false).stages;
+            let stages = decided_plan(&view, settings, false).stages;
             // A list that was edited in place is others' again, and whoever edited it last owns it.
             let claims = || hand_over::claims(&view, &settings.keys).map(|change| vec![change]);
             if stages.is_empty() { claims().into_iter().collect() } else { stages }

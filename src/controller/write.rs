@@ -9,9 +9,8 @@ use crate::facts::{Identity, IngressFacts, ObjectKey};
 use crate::index::{Key, Source};
 use crate::lease::Claim;
 use crate::middleware::Middleware;
-use crate::plan::changes::{Annotate, Change, Companion, Edit, HandOver, Kind, Repair, app_plan};
+use crate::plan::changes::{Annotate, Change, Companion, Edit, HandOver, Kind, Repair, decided_plan};
 use crate::plan::companions::outpost_ingress_key;
-use crate::plan::decide;
 use crate::telemetry::metrics::{Answer, Metrics, Verb};
 use crate::watched::WatchedIngress;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -187,9 +186,7 @@ impl Writer {
             }
             Err(WriteError::Stale(text)) => {
                 // Somebody else's, or ours from before: the next plan shall see what it is.
-                if let Some(found) = self.call(&what, self.api::<K>(key).get_opt(&key.name)).await? {
-                    self.learn(&found);
-                }
+                self.look_again::<K>(key, &what).await?;
                 Err(WriteError::Stale(text))
             }
             Err(error) => Err(error),
@@ -266,9 +263,7 @@ impl Writer {
             }
             Err(WriteError::Stale(text)) => {
                 // An app that is edited all the time would not be protected before its watch catches up.
-                if let Some(found) = self.call(&what, api.get_opt(&app.name)).await? {
-                    self.learn(&found);
-                }
+                self.look_again::<WatchedIngress>(app, &what).await?;
                 Err(WriteError::Stale(text))
             }
             Err(error) => Err(error),
@@ -354,8 +349,7 @@ impl Writer {
         self.index.with(|index| {
             // Where old news of the watch made the index forget it, nobody knows what relies on it.
             let Some(app) = index.app_of_route(route) else { return false };
-            let (view, settings) = (index.view(&app), index.settings());
-            let plan = app_plan(&view, &decide(&view, settings), &settings.keys, false);
+            let plan = decided_plan(&index.view(&app), index.settings(), false);
             plan.stages.iter().flatten().any(|change| change == deletion)
         })
     }
@@ -434,6 +428,14 @@ impl Writer {
 
     fn api<K: Watched>(&self, key: &ObjectKey) -> Api<K> {
         Api::namespaced(self.client.clone(), &key.namespace)
+    }
+
+    /// Learns what an object is now, if it is there.
+    async fn look_again<K: Watched>(&self, key: &ObjectKey, what: &str) -> Result<(), WriteError> {
+        if let Some(found) = self.call(what, self.api::<K>(key).get_opt(&key.name)).await? {
+            self.learn(&found);
+        }
+        Ok(())
     }
 
     fn learn<K: Watched>(&self, object: &K) {
@@ -534,6 +536,7 @@ mod tests {
     use crate::config::Settings;
     use crate::index::Index;
     use crate::lease::{DURATION, Election, LeaseName};
+    use http_body_util::BodyExt;
     use kube::client::Body;
     use std::convert::Infallible;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -665,5 +668,48 @@ mod tests {
             "{result:?}"
         );
         assert_eq!(*methods.lock().unwrap(), ["GET"], "the app is read, and no more");
+    }
+
+    #[tokio::test]
+    async fn annotations_are_for_the_version_that_was_seen_and_a_conflict_is_looked_into() {
+        let [app, _] = app_and_route();
+        let mut index = Index::new(Arc::new(Settings::default()));
+        let seen: WatchedIngress = serde_json::from_value(app.clone()).unwrap();
+        seen.observe(&mut index);
+        let mut newer = app;
+        newer["metadata"]["resourceVersion"] = json!("3");
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let asked = Arc::clone(&requests);
+        let api = tower::service_fn(move |request: hyper::Request<Body>| {
+            let (asked, newer) = (Arc::clone(&asked), newer.clone());
+            async move {
+                let method = request.method().to_string();
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                let (status, answer) = match method.as_str() {
+                    "PATCH" => (409, json!({ "status": "Failure", "reason": "Conflict", "code": 409 })),
+                    _ => (200, newer),
+                };
+                asked.lock().unwrap().push((method, String::from_utf8(body.to_vec()).unwrap()));
+                let response = hyper::Response::builder().status(status);
+                Ok::<_, Infallible>(response.body(Body::from(answer.to_string().into_bytes())).unwrap())
+            }
+        });
+        let (client, index) = (Client::new(api, "default"), SharedIndex(Arc::new(Mutex::new(index))));
+        let claim = Claim::always();
+        let writer = Writer::new(client, index.clone(), unbounded_channel().0, claim, Metrics::default());
+        let key = ObjectKey::new("shop", "app");
+        let (identity, annotations) = (Identity::new("u", "1"), [("a".to_owned(), "b".to_owned())].into());
+        let annotate = Annotate { app: key.clone(), identity, force: false, annotations };
+        let result = writer.perform(&Change::Annotate(annotate)).await;
+        assert!(matches!(&result, Err(WriteError::Stale(_))), "{result:?}");
+        let requests = requests.lock().unwrap();
+        let sent: Value = serde_json::from_str(&requests[0].1).unwrap();
+        assert_eq!(
+            sent["metadata"],
+            json!({ "name": "app", "uid": "u", "resourceVersion": "1", "annotations": { "a": "b" } })
+        );
+        assert_eq!(requests[1].0, "GET");
+        let known = index.with(|index| index.identity(Source::Ingresses, &key).cloned());
+        assert_eq!(known, Some(Identity::new("u", "3")), "what it is now is known");
     }
 }

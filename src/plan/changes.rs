@@ -1,10 +1,11 @@
 //! The desired against the observed: an ordered list of API requests, empty where all is as it should be.
 
 use super::companions;
-use super::decision::{AppView, Decision, Protection, Slot, outpost_still_used};
+use super::decision::{AppView, Decision, Protection, Slot, decide, outpost_still_used};
 use super::status::{State, Status, WAITING};
 use super::traefik;
 use super::warning::Warning;
+use crate::config::Settings;
 use crate::contract::{Keys, ROUTER_MIDDLEWARES};
 use crate::facts::{
     AppFacts, ConfigMapFacts, Facts, Host, Identity, IngressFacts, MiddlewareFacts, ObjectKey, OutpostPath,
@@ -200,7 +201,8 @@ pub struct Repair {
 /// What to do for one app.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AppPlan {
-    /// Requests in stages: those of one stage may go at once, the next stage only when all of them succeeded.
+    /// Requests in stages, none of them empty: those of one stage may go at once, the next stage only when all of them
+    /// succeeded.
     pub stages: Vec<Vec<Change>>,
     /// The state that the last stage leaves; `None` where none is due.
     pub status: Option<Status>,
@@ -213,8 +215,13 @@ pub struct AppPlan {
 impl AppPlan {
     /// Whether `stage` is what is to be done first.
     pub fn is_next(&self, stage: &[Change]) -> bool {
-        self.stages.iter().find(|stage| !stage.is_empty()).is_some_and(|first| first == stage)
+        self.stages.first().is_some_and(|first| first == stage)
     }
+}
+
+/// What is decided about the app of `view`, and the requests that carry it out: see [`app_plan`].
+pub fn decided_plan(view: &AppView<'_>, settings: &Settings, is_overdue: bool) -> AppPlan {
+    app_plan(view, &decide(view, settings), &settings.keys, is_overdue)
 }
 
 /// The requests that carry out `decision`. With `is_overdue`, a wait has been long enough to be told.
@@ -243,7 +250,11 @@ pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue
         }
         Decision::Leave => AppPlan::default(),
     };
-    AppPlan { stages: plan.stages.into_iter().filter(|stage| !stage.is_empty()).collect(), ..plan }
+    AppPlan { stages: without_empty(plan.stages), ..plan }
+}
+
+fn without_empty(stages: impl IntoIterator<Item = Vec<Change>>) -> Vec<Vec<Change>> {
+    stages.into_iter().filter(|stage| !stage.is_empty()).collect()
 }
 
 /// Tells of `status` and leaves whatever protects the app now as it is.
@@ -255,7 +266,7 @@ pub fn keep_with_status(view: &AppView<'_>, keys: &Keys, status: Status) -> AppP
     set_status(&mut annotations, keys, &status);
     let (stage, is_all) = annotate(ingress, app, annotations, false, BTreeMap::new(), keys);
     AppPlan {
-        stages: vec![stage],
+        stages: without_empty([stage]),
         status: Some(status).filter(|_| is_all),
         warnings: Vec::new(),
         is_partial: !is_all,

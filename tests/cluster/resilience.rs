@@ -137,11 +137,16 @@ async fn a_write_that_is_forbidden_is_told_on_the_app_and_heals() -> Result<()> 
     let kubeconfig = kubeconfig_of(&scene, "no-services", &rules).await?;
     let scope =
         ["--namespace", scene.namespace(), "--outpost-namespace", scene.namespace(), "--outpost", OUTPOST];
-    let _controller = scene.start(&kubeconfig, &scope)?;
+    let controller = scene.start(&kubeconfig, &scope)?;
     scene.create::<Ingress>(scene.opted_in("n8n", "app.example.com")).await?;
     let failing = scene.until_status("n8n", "Failing").await?;
     let message = annotation(&failing, MESSAGE).unwrap_or_default();
     assert!(message.contains("cannot create Service") && message.contains("forbidden"), "{message}");
+    eventually("a fourth failure", PATIENCE, || async {
+        Ok(controller.logs()?.contains("failures=4").then_some(()))
+    })
+    .await?;
+    assert_eq!(controller.logs()?.matches("state=Failing").count(), 1, "it is told once");
     assert_eq!(annotation(&failing, "nginx.ingress.kubernetes.io/auth-url"), None);
 
     let role = format!("{}-no-services", scene.namespace());

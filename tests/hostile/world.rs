@@ -1,5 +1,8 @@
 //! A cluster as JSON, whoever wrote what is in it, and what the controller does there.
 
+#[path = "../properties/merge_patch.rs"]
+mod merge_patch;
+
 use crate::oracle::{self, Verdict};
 use ingress_sso::config::{AuthRoute, Settings, TraefikSettings};
 use ingress_sso::contract::MANAGER;
@@ -9,11 +12,11 @@ use ingress_sso::facts::{
 };
 use ingress_sso::index::{Index, Key, Source};
 use ingress_sso::middleware::Middleware;
-use ingress_sso::plan::changes::{Annotate, Change, Companion, Edit, Kind, Repair, app_plan};
-use ingress_sso::plan::decide;
+use ingress_sso::plan::changes::{Annotate, Change, Companion, Edit, Kind, Repair, decided_plan};
 use ingress_sso::watched::WatchedIngress;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::IngressClass;
+use merge_patch::merge;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -104,8 +107,7 @@ fn changes(index: &Index) -> Vec<Change> {
     for key in keys {
         match &key {
             Key::App(app) => {
-                let view = index.view(app);
-                let plan = app_plan(&view, &decide(&view, index.settings()), &index.settings().keys, true);
+                let plan = decided_plan(&index.view(app), index.settings(), true);
                 due.extend(plan.stages.into_iter().flatten());
             }
             shared => due.extend(index.plan_shared(shared)),
@@ -287,22 +289,4 @@ fn discovered(object: &Value) -> Option<DiscoveredOutpost> {
 
 fn decode<T: DeserializeOwned>(object: &Value) -> Option<T> {
     T::deserialize(object).ok()
-}
-
-/// RFC 7386.
-fn merge(value: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *value = patch.clone();
-        return;
-    };
-    if !value.is_object() {
-        *value = json!({});
-    }
-    for (key, new) in patch {
-        if new.is_null() {
-            value.as_object_mut().map(|object| object.remove(key));
-        } else {
-            merge(&mut value[key], new);
-        }
-    }
 }

@@ -1,6 +1,9 @@
 //! An API server in memory: what users wrote, what the controller made of it, and the rules by which the real one
 //! would let it.
 
+#[path = "merge_patch.rs"]
+mod merge_patch;
+
 use super::ownership::{self, applied_by, owned_by_others};
 use super::world::is_ours;
 use ingress_sso::contract::{MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES, own_middleware_in};
@@ -508,26 +511,6 @@ fn merged<T: Serialize + DeserializeOwned>(found: Option<&T>, patch: &Value) -> 
             return Err(conflict(format!("another {field} than in {patch}")));
         }
     }
-    merge(&mut value, patch);
+    merge_patch::merge(&mut value, patch);
     serde_json::from_value(value).map_err(|error| conflict(format!("{error} after {patch}")))
-}
-
-/// RFC 7386.
-fn merge(value: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *value = patch.clone();
-        return;
-    };
-    if !value.is_object() {
-        *value = json!({});
-    }
-    for (key, new) in patch {
-        if new.is_null() {
-            if let Some(object) = value.as_object_mut() {
-                object.remove(key);
-            }
-        } else {
-            merge(&mut value[key], new);
-        }
-    }
 }

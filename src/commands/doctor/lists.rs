@@ -10,8 +10,7 @@ use crate::facts::{
 };
 use crate::index::{Index, Key, Source};
 use crate::middleware::Middleware;
-use crate::plan::changes::{Change, Companion, app_plan};
-use crate::plan::decide;
+use crate::plan::changes::{Change, Companion, decided_plan};
 use crate::watched::WatchedIngress;
 use futures::{StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
@@ -220,8 +219,7 @@ impl Lists {
         let settings = self.index.settings();
         let plans = self.index.all_keys().into_iter().filter_map(|key| {
             let Key::App(app) = key else { return None };
-            let view = self.index.view(&app);
-            Some(app_plan(&view, &decide(&view, settings), &settings.keys, false))
+            Some(decided_plan(&self.index.view(&app), settings, false))
         });
         let changes = plans.flat_map(|plan| plan.stages).flatten();
         changes
