@@ -102,6 +102,7 @@ impl Counts {
         result.expect("a run");
         let [cases, objects, rounds] =
             [&self.cases, &self.objects, &self.rounds].map(|count| count.load(Ordering::Relaxed));
+        assert!(objects > 0 || cases < 100, "none of {cases} {what} made the controller do anything");
         println!("{what}: {cases} cases, {objects} objects, {rounds} rounds at most");
     }
 }

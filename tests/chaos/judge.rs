@@ -39,6 +39,8 @@ pub(crate) struct Judge {
     pub(crate) findings: Vec<String>,
     /// Apps that are called protected and are not, because of somebody's act, and since which revision.
     broken: BTreeMap<ObjectKey, u64>,
+    /// How often the controller said of an app that it is protected, so that there was something to hold it to.
+    pub(crate) promises: usize,
     /// The longest time that this took to mend.
     pub(crate) longest_broken: Duration,
     /// Where there are two routes of ours.
@@ -69,6 +71,7 @@ impl Judge {
             seen: BTreeMap::new(),
             findings: Vec::new(),
             broken: BTreeMap::new(),
+            promises: 0,
             longest_broken: Duration::ZERO,
             doubled: BTreeSet::new(),
         }
@@ -197,6 +200,7 @@ impl Judge {
         if is_by_owner || !is_promised(app) || !says_more(change.before.as_ref(), app) {
             return;
         }
+        self.promises += 1;
         let Some(problem) = self.problem(app) else { return };
         let is_kept = |world: &World| problem_in(world, app, &self.settings).is_none();
         if !self.was_so(change, evidence, is_kept) && !is_kept(&self.undisturbed(change, evidence)) {

@@ -71,8 +71,7 @@ fn main() -> ExitCode {
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    shared.tell();
-    conclusion.exit_code()
+    if shared.tell() { conclusion.exit_code() } else { ExitCode::FAILURE }
 }
 
 /// The number in an environment variable.
@@ -101,15 +100,28 @@ impl Shared {
         })
     }
 
-    /// Says what was lived through.
-    fn tell(&self) {
+    /// Says what was lived through; and false if seeds ended well in which there was nothing to judge.
+    fn tell(&self) -> bool {
         let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         println!(
-            "{} seeds: {} acts of people, {} writes judged; an app was called protected without being it for {:.1?} at most\n\
-             trouble: {:?}\nfaults: {:?}\n",
-            tally.seeds, tally.acts, tally.writes, tally.longest_broken, tally.troubles, tally.faults
+            "{} seeds: {} acts of people, {} writes judged; {} times an app was called protected, and while people undid that it \
+             was not for {:.1?} at most\ntrouble: {:?}\nfaults: {:?}\n",
+            tally.seeds,
+            tally.acts,
+            tally.writes,
+            tally.promises,
+            tally.longest_broken,
+            tally.troubles,
+            tally.faults
         );
         // They end with it, and not when the process does.
         self.planes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let is_in_vain = tally.seeds > 0 && tally.promises == 0;
+        if is_in_vain {
+            eprintln!(
+                "error: no app was ever called protected, so nothing was held: give the seeds more seconds"
+            );
+        }
+        !is_in_vain
     }
 }

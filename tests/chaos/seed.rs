@@ -40,6 +40,8 @@ pub(crate) struct Tally {
     pub(crate) seeds: u64,
     pub(crate) acts: usize,
     pub(crate) writes: usize,
+    /// How often an app was called protected.
+    pub(crate) promises: usize,
     pub(crate) troubles: BTreeMap<&'static str, u64>,
     pub(crate) faults: BTreeMap<&'static str, u64>,
     pub(crate) longest_broken: Duration,
@@ -50,6 +52,7 @@ impl Tally {
         self.seeds += other.seeds;
         self.acts += other.acts;
         self.writes += other.writes;
+        self.promises += other.promises;
         for (all, more) in [(&mut self.troubles, &other.troubles), (&mut self.faults, &other.faults)] {
             for (what, count) in more {
                 *all.entry(what).or_default() += count;
@@ -147,6 +150,7 @@ impl Seed<'_> {
             seeds: 1,
             acts: people.acts,
             writes: judge.judged(),
+            promises: judge.promises,
             troubles: trouble.counts.clone(),
             faults: trouble.faults(),
             longest_broken: judge.longest_broken,
