@@ -187,19 +187,18 @@ async fn an_outpost_is_one_that_somebody_gave() -> Result<()> {
 async fn a_service_in_the_place_of_ours_leads_nobody_astray() -> Result<()> {
     let tenancy = Tenancy::new().await?;
     let theirs = external_name_service(&tenancy.home, OUTPOST_SERVICE, EVIL, 9000);
-    let made = tenancy.create::<Service>(theirs.clone()).await?;
+    let made = tenancy.create::<Service>(theirs).await?;
     tenancy.create::<Ingress>(tenancy.app("app", "a.example.com")).await?;
     tenancy.until_refused("app", &[OUTPOST_SERVICE, EVIL, "rename or delete it"]).await?;
     let found = tenancy.api::<Service>().get(OUTPOST_SERVICE).await?;
     assert_eq!(found.resource_version(), made.resource_version());
 
     // Whoever marks it as ours has it set right.
-    tenancy.delete::<Service>(OUTPOST_SERVICE).await?;
-    let mut marked = theirs;
-    let labels = marked.metadata.labels.get_or_insert_default();
-    labels.insert("app.kubernetes.io/managed-by".to_owned(), "ingress-sso".to_owned());
-    labels.insert(OUTPOST_KEY.to_owned(), "proxy-outpost".to_owned());
-    tenancy.create::<Service>(marked).await?;
+    let mark = json!({ "metadata": { "labels": {
+        "app.kubernetes.io/managed-by": "ingress-sso",
+        OUTPOST_KEY: "proxy-outpost",
+    } } });
+    tenancy.edit::<Service>(OUTPOST_SERVICE, &mark).await?;
     until(tenancy.api::<Service>(), OUTPOST_SERVICE, leads_to(OUTPOST_HOST)).await?;
     tenancy.until_status("app", "Protected").await?;
     Ok(())
