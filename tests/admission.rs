@@ -1,10 +1,7 @@
 //! The policies that close an app until it is protected, in a real API server.
 
 use anyhow::{Context, Result, ensure};
-use ingress_sso::commands::admission_manifests;
-use ingress_sso::config::Settings;
-use ingress_sso::contract::{AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, ROUTER_MIDDLEWARES};
-use ingress_sso::plan::Dialect;
+use ingress_sso::contract::{AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, LEGACY_CLASS, ROUTER_MIDDLEWARES};
 use ingress_sso_testbed::builders::IngressBuilder;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
@@ -13,43 +10,44 @@ use ingress_sso_testbed::traefik::install_crds;
 use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");
 
-/// A cluster with the policies for its classes `nginx` and `traefik`, and without a controller.
+/// A cluster with the policies and without a controller.
 async fn scene() -> Result<Scene> {
     let scene = Scene::alone(PROGRAM).await?;
     install_crds(scene.plane()).await?;
     scene.class("traefik", "traefik.io/ingress-controller").await?;
-    let output =
-        Command::new(PROGRAM).arg("admission").env("KUBECONFIG", scene.plane().kubeconfig()).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let policies = String::from_utf8(output.stdout)?;
-    let classes = [("nginx".to_owned(), Dialect::Nginx), ("traefik".to_owned(), Dialect::Traefik)];
-    assert_eq!(
-        policies,
-        admission_manifests(&Settings::default(), &classes),
-        "by the classes of the cluster"
-    );
-    kubectl_with_input(scene.plane().kubeconfig(), &["apply", "-f", "-"], &policies).await?;
-    // The API server takes a moment to heed a policy.
-    eventually("the policies to hold", PATIENCE, || async {
-        let open = scene.opted_in("try", "try.example.com").class("traefik").build();
-        let dry = PostParams { dry_run: true, ..PostParams::default() };
-        let made = scene.api::<Ingress>().create(&dry, &open).await?;
-        Ok(annotation(&made, ROUTER_MIDDLEWARES).map(|_| ()))
-    })
-    .await?;
-    eventually("the policies to hold", PATIENCE, || async {
-        let open = scene.opted_in("try", "try.example.com").build();
-        let dry = PostParams { dry_run: true, ..PostParams::default() };
-        Ok(annotation(&scene.api::<Ingress>().create(&dry, &open).await?, AUTH_URL).map(|_| ()))
-    })
-    .await?;
+    let policies = printed(&["--class=given=nginx,taken=traefik"])?;
+    kubectl_with_input(scene.plane().kubeconfig(), &["apply", "--warnings-as-errors", "-f", "-"], &policies)
+        .await?;
+    // The API server takes a moment to heed a policy, each by itself.
+    for (class, key) in [
+        ("traefik", ROUTER_MIDDLEWARES),
+        ("taken", ROUTER_MIDDLEWARES),
+        ("nginx", AUTH_URL),
+        ("given", AUTH_URL),
+    ] {
+        eventually(format!("the policy for class {class} to hold"), PATIENCE, || async {
+            let open = scene.opted_in("try", "try.example.com").class(class).build();
+            let dry = PostParams { dry_run: true, ..PostParams::default() };
+            let made = scene.api::<Ingress>().create(&dry, &open).await?;
+            Ok(annotation(&made, key).map(|_| ()))
+        })
+        .await?;
+    }
     Ok(scene)
+}
+
+/// What `ingress-sso admission` prints, without a cluster to ask.
+fn printed(args: &[&str]) -> Result<String> {
+    let output = Command::new(PROGRAM).arg("admission").args(args).env_remove("KUBECONFIG").output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn manifest(ingress: IngressBuilder) -> Result<String> {
@@ -171,16 +169,92 @@ async fn applying_again_changes_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Who serves a class is seen when an app comes, and not when the policies are printed.
 #[tokio::test]
-async fn without_classes_there_is_nothing_to_close() -> Result<()> {
-    let scene = Scene::alone(PROGRAM).await?;
-    kubectl(scene.plane().kubeconfig(), &["delete", "ingressclass", "nginx"]).await?;
-    let output =
-        Command::new(PROGRAM).arg("admission").env("KUBECONFIG", scene.plane().kubeconfig()).output()?;
-    let error = String::from_utf8(output.stderr)?;
-    assert_eq!(output.status.code(), Some(2));
-    assert!(error.contains("--class NAME=DIALECT"), "{error}");
+async fn a_class_that_comes_later_is_closed_as_well() -> Result<()> {
+    let scene = scene().await?;
+    let closure = async |class: &str| -> Result<[Option<String>; 2]> {
+        let app = scene.opted_in("app", "app.example.com").class(class).build();
+        let dry = PostParams { dry_run: true, ..PostParams::default() };
+        let made = scene.api::<Ingress>().create(&dry, &app).await?;
+        Ok([AUTH_URL, ROUTER_MIDDLEWARES].map(|key| annotation(&made, key).map(str::to_owned)))
+    };
+    let by_url = [Some(CLOSED_URL.to_owned()), None];
+    let by_middleware = [None, Some(CLOSED_MIDDLEWARE.to_owned())];
+    let until = async |class: &str, wanted: &[Option<String>; 2]| {
+        eventually(format!("class {class} closed as {wanted:?}"), PATIENCE, || async {
+            let found = closure(class).await?;
+            ensure!(found == *wanted, "{found:?}");
+            Ok(Some(()))
+        })
+        .await
+    };
+    assert_eq!(closure("later").await?, [None, None], "nobody serves it");
+    for (controller, wanted) in [
+        ("k8s.io/ingress-nginx", &by_url),
+        ("traefik.io/ingress-controller", &by_middleware),
+        ("rke2.cattle.io/ingress-nginx-migration", &by_url),
+        ("example.com/unknown", &[None, None]),
+    ] {
+        // The controller of a class cannot be changed.
+        kubectl(scene.plane().kubeconfig(), &["delete", "--ignore-not-found", "ingressclass", "later"])
+            .await?;
+        scene.class("later", controller).await?;
+        until("later", wanted).await?;
+    }
+    // What is given counts for more than what an IngressClass says, and needs none.
+    assert_eq!(closure("given").await?, by_url);
+    assert_eq!(closure("taken").await?, by_middleware);
+    scene.class("given", "traefik.io/ingress-controller").await?;
+    scene.class("other", "traefik.io/ingress-controller").await?;
+    until("other", &by_middleware).await?;
+    assert_eq!(closure("given").await?, by_url);
+
+    // By the annotation that came before spec.ingressClassName.
+    let mut old = scene.opted_in("old", "old.example.com").annotation(LEGACY_CLASS, "nginx").build();
+    old.spec.get_or_insert_default().ingress_class_name = None;
+    assert_eq!(annotation(&scene.create::<Ingress>(old).await?, AUTH_URL), Some(CLOSED_URL));
     Ok(())
+}
+
+/// There are ingress controllers that serve what has no class, in one way or the other.
+#[tokio::test]
+async fn without_a_class_an_app_is_closed_in_every_way() -> Result<()> {
+    let scene = scene().await?;
+    let mut app = scene.opted_in("app", "app.example.com").build();
+    app.spec.get_or_insert_default().ingress_class_name = None;
+    let made = scene.create::<Ingress>(app).await?;
+    let closures =
+        |app: &Ingress| [AUTH_URL, ROUTER_MIDDLEWARES].map(|key| annotation(app, key).map(str::to_owned));
+    let both = [Some(CLOSED_URL.to_owned()), Some(CLOSED_MIDDLEWARE.to_owned())];
+    assert_eq!(closures(&made), both);
+    let _controller = scene.controller(&[]).await?;
+    assert_eq!(closures(&scene.until_status("app", "Refused").await?), both);
+    let class = Patch::Merge(json!({ "spec": { "ingressClassName": "nginx" } }));
+    scene.api::<Ingress>().patch("app", &PatchParams::default(), &class).await?;
+    let [url, middlewares] = closures(&scene.until_protected("app").await?);
+    assert!(url.is_some_and(|url| url.ends_with("/auth/nginx")));
+    assert_eq!(middlewares, None);
+    Ok(())
+}
+
+/// Somebody's finalizer keeps it, and ingress controllers serve it on.
+#[tokio::test]
+async fn what_is_being_deleted_is_closed_as_well() -> Result<()> {
+    let scene = scene().await?;
+    let mut app = scene.opted_in("app", "app.example.com").build();
+    app.metadata.finalizers = Some(vec!["example.com/kept".to_owned()]);
+    scene.create::<Ingress>(app).await?;
+    scene.delete::<Ingress>("app").await?;
+    let api = scene.api::<Ingress>();
+    let edit = async |patch: Value| api.patch("app", &PatchParams::default(), &Patch::Merge(patch)).await;
+    for open in [json!(null), json!(""), json!(" ")] {
+        let app = edit(json!({ "metadata": { "annotations": { AUTH_URL: open } } })).await?;
+        assert!(app.metadata.deletion_timestamp.is_some());
+        assert_eq!(annotation(&app, AUTH_URL), Some(CLOSED_URL));
+    }
+    edit(json!({ "metadata": { "finalizers": null } })).await?;
+    scene.until_names::<Ingress>(&[]).await
 }
 
 /// A cluster that is older, as far as the policies go.
@@ -192,21 +266,12 @@ async fn a_cluster_without_such_policies_is_told_apart_and_works() -> Result<()>
          admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings=false",
     ];
     let scene = Scene::with_api_server(PROGRAM, &flags).await?;
-    let admission = |args: &[&str]| {
-        let kubeconfig = scene.plane().kubeconfig();
-        Command::new(PROGRAM).arg("admission").args(args).env("KUBECONFIG", kubeconfig).output()
-    };
-    let output = admission(&[])?;
-    let error = String::from_utf8(output.stderr)?;
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{error}");
-    for part in ["The API server (v1.", "Kubernetes 1.36", "--class NAME=DIALECT", "--policy=status,opening"]
-    {
-        assert!(error.to_lowercase().contains(&part.to_lowercase()), "{part}: {error}");
-    }
-    assert!(admission(&["--class=nginx=nginx"])?.status.success(), "for another cluster");
-    let guards = admission(&["--policy=status,opening"])?.stdout;
-    kubectl_with_input(scene.plane().kubeconfig(), &["apply", "-f", "-"], &String::from_utf8(guards)?)
-        .await?;
+    let admin = scene.plane().kubeconfig();
+    let guards = printed(&["--policy=status,opening"])?;
+    kubectl_with_input(admin, &["apply", "-f", "-"], &guards).await?;
+    let error = kubectl_with_input(admin, &["apply", "-f", "-"], &printed(&[])?).await.err();
+    let error = format!("{:#}", error.context("it has them")?);
+    assert!(error.contains("no matches for kind \"MutatingAdmissionPolicy\""), "{error}");
 
     scene.create::<Ingress>(scene.opted_in("app", "app.example.com")).await?;
     let controller = scene.controller(&[]).await?;
@@ -241,7 +306,8 @@ async fn the_doctor_and_the_log_tell_of_the_policies() -> Result<()> {
         Command::new(PROGRAM).arg("doctor").env("KUBECONFIG", scene.plane().kubeconfig()).output()?;
     let doctor = String::from_utf8(doctor.stdout)?;
     let line = "✓ admission policies: an app is closed until it is protected, by ingress-sso-closed-by-middleware, \
-                ingress-sso-closed-by-url\n";
+                ingress-sso-closed-by-middleware-without-ingressclass, ingress-sso-closed-by-url, \
+                ingress-sso-closed-by-url-without-ingressclass\n";
     assert!(doctor.contains(line), "{doctor}");
     Ok(())
 }
@@ -249,16 +315,27 @@ async fn the_doctor_and_the_log_tell_of_the_policies() -> Result<()> {
 /// What is printed with other settings is for these.
 #[test]
 fn the_settings_decide_what_is_asked_for() -> Result<()> {
-    let output = Command::new(PROGRAM)
-        .args(["admission", "--annotation-prefix", "sso.example.com", "--class", "a=traefik-nginx,b=nginx"])
-        .output()?;
-    let documents: Vec<Value> = String::from_utf8(output.stdout)?
-        .split("---\n")
-        .map(serde_saphyr::from_str)
-        .collect::<Result<_, _>>()?;
-    assert_eq!(documents.len(), 2, "one policy and its binding");
-    let conditions = documents[0]["spec"]["matchConditions"].to_string();
-    assert!(conditions.contains("sso.example.com/authentik"), "{conditions}");
-    assert!(conditions.contains("in ['a', 'b']"), "{conditions}");
+    let args = ["--annotation-prefix", "sso.example.com", "--class", "a=traefik-nginx,b=nginx"];
+    let mut conditions = BTreeMap::new();
+    for document in printed(&args)?.split("---\n") {
+        let object: Value = serde_saphyr::from_str(document)?;
+        if object["kind"] == "MutatingAdmissionPolicy" {
+            let name = object["metadata"]["name"].as_str().context("no name")?;
+            conditions.insert(name.to_owned(), object["spec"]["matchConditions"].to_string());
+        }
+    }
+    let names: Vec<&str> = conditions.keys().map(String::as_str).collect();
+    let classes = [
+        ("ingress-sso-closed-by-middleware", " && !(object.spec", "in ['a','b'])"),
+        ("ingress-sso-closed-by-middleware-without-ingressclass", "object.spec", "in ['']"),
+        ("ingress-sso-closed-by-url", " && !(object.spec", "in ['a','b'])"),
+        ("ingress-sso-closed-by-url-without-ingressclass", "object.spec", "in ['','a','b']"),
+    ];
+    assert_eq!(names, classes.map(|(name, ..)| name));
+    for (name, start, list) in classes {
+        let conditions = &conditions[name];
+        assert!(conditions.contains("sso.example.com/authentik"), "{conditions}");
+        assert!(conditions.contains(start) && conditions.contains(list), "{conditions}");
+    }
     Ok(())
 }

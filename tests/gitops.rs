@@ -7,7 +7,6 @@ use anyhow::{Context, Result, anyhow, ensure};
 use ingress_sso::commands::admission_manifests;
 use ingress_sso::config::Settings;
 use ingress_sso::contract::{MANAGED_BY, MANAGER, middleware_name, middleware_reference};
-use ingress_sso::plan::Dialect;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::helm::helm;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
@@ -450,8 +449,7 @@ async fn a_chart_that_is_upgraded_and_rolled_back_leaves_protection_alone() -> R
 #[tokio::test]
 async fn a_chart_and_admission_policies_leave_each_other_alone() -> Result<()> {
     let world = World::new().await?;
-    let classes = [("nginx".to_owned(), Dialect::Nginx)];
-    let policies = admission_manifests(&Settings::default(), &classes);
+    let policies = admission_manifests(&Settings::default());
     let admin = world.scene.plane().kubeconfig();
     kubectl_with_input(admin, &["apply", "-f", "-"], &policies).await?;
     eventually("the policies to hold", PATIENCE, || async {

@@ -46,7 +46,7 @@ impl World {
         let admin = scene.plane().kubeconfig();
         kubectl(admin, &["apply", "-f", INSTALL]).await?;
         scene.class("traefik", "traefik.io/ingress-controller").await?;
-        let printed = printed(&[policies, "--class=nginx=nginx,traefik=traefik"])?;
+        let printed = printed(&[policies])?;
         kubectl_with_input(admin, &["apply", "--warnings-as-errors", "-f", "-"], &printed).await?;
         kubectl_with_input(admin, &["apply", "-f", "-"], &accounts(scene.namespace())).await?;
         let controller_kubeconfig = scene.plane().service_account_kubeconfig(CONTROLLER, CONTROLLER).await?;
@@ -125,12 +125,12 @@ async fn heeded(scene: &Scene, owner: &Api<Ingress>, policies: &str) -> Result<(
         }
         if policies.contains("status") {
             let app = scene.opted_in("try", "try.example.com").annotation(STATUS, "Protected").build();
-            ensure!(owner.create(&dry, &app).await.is_err(), "anybody says Protected");
+            denied("to say Protected", owner.create(&dry, &app).await, &[STATUS])?;
         }
         if policies.contains("opening") {
             let mut other = asks.clone();
             other.annotations_mut().insert(OPT_IN.to_owned(), "false".to_owned());
-            ensure!(owner.replace("heeded", &dry, &other).await.is_err(), "anybody opens");
+            denied("to open", owner.replace("heeded", &dry, &other).await, &[OPT_IN])?;
         }
         Ok(Some(()))
     })
@@ -235,6 +235,15 @@ async fn only_who_may_opens_an_app() -> Result<()> {
         (nginx("auth-signin"), Some(own)),
         (nginx("auth-response-headers"), Some("X-Own")),
         (nginx("auth-proxy-set-headers"), Some("default/own")),
+        // A check that is worth less without them.
+        (nginx("auth-signin"), None),
+        (nginx("auth-response-headers"), None),
+        (nginx("auth-proxy-set-headers"), None),
+        // Ways past the check.
+        (nginx("auth-cache-key"), Some("x")),
+        (nginx("satisfy"), Some("any")),
+        (nginx("ssl-passthrough"), Some("true")),
+        (nginx("rewrite-target"), Some("/")),
     ] {
         let value_in_words = format!("{:?}", value.unwrap_or_default());
         let words = [&key, "would be", &value_in_words, "leave it", "the verb open on apps", DEFAULT_PREFIX];
@@ -256,6 +265,11 @@ async fn only_who_may_opens_an_app() -> Result<()> {
         let patch = Patch::Merge(annotations(&key, value));
         let result = owner.patch_status("app", &PatchParams::default(), &patch).await;
         denied(&format!("{key} by the status"), result, &[&key])?;
+    }
+    // What a message cannot hold.
+    for value in ["false\n".to_owned(), "x".repeat(6000)] {
+        let result = edit(owner, "app", &annotations(&key("outpost"), Some(&value))).await;
+        denied("a long story", result, &[&key("outpost"), "would be another", "the verb open on apps"])?;
     }
     let class = json!({ "spec": { "ingressClassName": "other" } });
     denied("another class", edit(owner, "app", &class).await, &["its class", "\"other\""])?;
@@ -317,6 +331,18 @@ async fn nobody_puts_a_middleware_in_the_place_of_the_controllers() -> Result<()
         denied(&list, result, &[ROUTER_MIDDLEWARES, &list, "leave that out"])?;
     }
     scene.stays::<Ingress>("app").await?;
+    // One that was there from the start does not take the place of the controller's either.
+    let both = scene.opted_in("both", "both.example.com").class("traefik");
+    owner.create(&PostParams::default(), &both.annotation(ROUTER_MIDDLEWARES, forged).build()).await?;
+    let both = scene.until_protected("both").await?;
+    let list = annotation(&both, ROUTER_MIDDLEWARES).context("no list")?.to_owned();
+    let (first, rest) = list.split_once(',').context("one entry")?;
+    assert_eq!(rest, forged);
+    for list in [forged.to_owned(), format!("{forged},{first}")] {
+        let result = edit(owner, "both", &annotations(ROUTER_MIDDLEWARES, Some(&list))).await;
+        denied(&list, result, &[ROUTER_MIDDLEWARES, "leave that out"])?;
+    }
+    edit(owner, "both", &annotations(ROUTER_MIDDLEWARES, Some(first))).await.context("without the other")?;
     let own = format!("{ours},strip@file");
     edit(owner, "app", &annotations(ROUTER_MIDDLEWARES, Some(&own))).await.context("one more entry")?;
     let without = edit(owner, "app", &annotations(ROUTER_MIDDLEWARES, Some("strip@file"))).await?;

@@ -2,24 +2,19 @@
 #![allow(clippy::doc_markdown, reason = "backticks would show in --help")]
 
 use super::PlanArgs;
-use crate::commands::cluster::ClusterArgs;
 use crate::config::{self, InvalidSetting};
 use clap::{Args, ValueEnum};
 
 /// Arguments of `admission`.
 #[derive(Args, Debug)]
 pub struct AdmissionArgs {
-    /// See [`ClusterArgs`].
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-
     /// Which policies, separated by commas. closing: an app is closed until it is protected. status: only the
-    /// controller writes what the annotations say of an app. opening: only who has the right to may open an app that
-    /// asks for protection.
+    /// controller writes what the annotations say of an app. opening: only those who hold the right may open an app
+    /// that asks for protection.
     #[arg(long = "policy", value_delimiter = ',', default_value = "closing", value_name = "POLICY")]
     pub policies: Vec<Policy>,
 
-    /// ServiceAccount of a controller, which status and opening do not hold back; repeatable.
+    /// ServiceAccount of a controller, which the policies status and opening exempt; repeatable.
     #[arg(
         long = "controller",
         value_delimiter = ',',
@@ -40,7 +35,7 @@ pub enum Policy {
     Closing,
     /// Only the controller writes what is said of an app.
     Status,
-    /// Only who has the right to may open an app.
+    /// Only those who hold the right may open an app.
     Opening,
 }
 

@@ -41,11 +41,11 @@ pub enum Command {
     /// outpost Service documents in the input are taken into account.
     Render(RenderArgs),
     /// Print admission policies by which the API server itself closes an app from the moment it asks for protection until the
-    /// controller has protected it, and others that say who may do what; as YAML to apply or commit.
+    /// controller has protected it, and others that say who may do what; as YAML to apply or commit. Needs no cluster.
     ///
     /// Without the first an app is open between its creation and the controller's first write: for milliseconds, or for as long as
-    /// the controller does not run. They need Kubernetes 1.36 or later, the others 1.30. Classes are those given by --class, or those
-    /// of the cluster.
+    /// the controller does not run. They need Kubernetes 1.36 or later, the others 1.30. Who serves an app is read from its
+    /// IngressClass when the app is created or changed; a --class that the controller was given is to be given here as well.
     Admission(AdmissionArgs),
     /// Show what became of the apps in a cluster, as the controller wrote it on their Ingresses.
     ///

@@ -69,18 +69,6 @@ pub enum CommandError {
     #[error("--listen {address}: {error}; choose a free address of this machine")]
     Listen { address: SocketAddr, error: std::io::Error },
 
-    #[error(
-        "there is no IngressClass of an ingress controller that is supported, so there is nothing to close: name classes with \
-         --class NAME=DIALECT"
-    )]
-    NoClasses,
-
-    #[error(
-        "the API server ({version}) has no mutatingadmissionpolicies.admissionregistration.k8s.io, which come with Kubernetes 1.36: \
-         upgrade the cluster, or print them for another one with --class NAME=DIALECT; --policy=status,opening needs 1.30 only"
-    )]
-    NoMutatingPolicies { version: String },
-
     #[error("cannot start: {0}")]
     Start(std::io::Error),
 

@@ -105,7 +105,7 @@ impl Dialect {
     /// Who serves the classes of ingress-nginx is not always ingress-nginx, and its annotations are a hole on Traefik: a
     /// forged `X-Original-URL` opens the app. A class that Traefik's Helm chart made is known to be Traefik's.
     pub fn of_class(class: &IngressClassFacts) -> Option<Self> {
-        let named = Self::ALL.into_iter().find(|dialect| dialect.plane().controller() == class.controller);
+        let named = Self::ALL.into_iter().find(|dialect| dialect.controller() == class.controller);
         match named {
             Some(Self::Nginx) if class.is_of_traefik_chart => Some(Self::TraefikNginx),
             other => other,
@@ -114,7 +114,12 @@ impl Dialect {
 
     /// All supported controllers, for messages.
     pub fn supported() -> String {
-        Self::ALL.map(|dialect| dialect.plane().controller()).join(", ")
+        Self::ALL.map(Self::controller).join(", ")
+    }
+
+    /// `spec.controller` of the classes that it serves, as far as that tells.
+    pub(crate) fn controller(self) -> &'static str {
+        self.plane().controller()
     }
 
     /// Whether its apps have the outpost path of their hosts routed to the outpost.

@@ -23,4 +23,4 @@ pub mod warning;
 
 pub use decision::{AppView, Decision, HostHolder, Protection, Slot, decide};
 pub use dialect::Dialect;
-pub(crate) use nginx::CHECK as NGINX_CHECK;
+pub(crate) use nginx::{BYPASSES as NGINX_BYPASSES, CHECK as NGINX_CHECK};

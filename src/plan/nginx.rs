@@ -19,18 +19,39 @@ pub(super) const AUTH_RESPONSE_HEADERS: &str = "nginx.ingress.kubernetes.io/auth
 pub(super) const CLIENT_CERTIFICATES: &str = "nginx.ingress.kubernetes.io/auth-tls-secret";
 const AUTH_SIGNIN: &str = "nginx.ingress.kubernetes.io/auth-signin";
 const AUTH_PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
-/// The annotations without any one of which the check is gone, or not what it was.
+/// The annotations that make up the check: without any of them it is gone or weaker.
 pub(crate) const CHECK: [&str; 4] = [AUTH_URL, AUTH_SIGNIN, AUTH_RESPONSE_HEADERS, AUTH_PROXY_SET_HEADERS];
+/// Annotations by which an app can be reached past its check, or the check be asked about something else, here or on Traefik in
+/// place of ingress-nginx.
+pub(crate) const BYPASSES: [&str; 12] = [
+    AUTH_CACHE_KEY,
+    AUTH_METHOD,
+    AUTH_SNIPPET,
+    CANARY,
+    CONFIGURATION_SNIPPET,
+    CUSTOM_HTTP_ERRORS,
+    DEFAULT_BACKEND,
+    REWRITE_TARGET,
+    SATISFY,
+    SERVER_SNIPPET,
+    SSL_PASSTHROUGH,
+    UPSTREAM_VHOST,
+];
+const AUTH_CACHE_KEY: &str = "nginx.ingress.kubernetes.io/auth-cache-key";
 const AUTH_SNIPPET: &str = "nginx.ingress.kubernetes.io/auth-snippet";
 const AUTH_METHOD: &str = "nginx.ingress.kubernetes.io/auth-method";
 const BACKEND_PROTOCOL: &str = "nginx.ingress.kubernetes.io/backend-protocol";
 const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
+const CONFIGURATION_SNIPPET: &str = "nginx.ingress.kubernetes.io/configuration-snippet";
 const CUSTOM_HTTP_ERRORS: &str = "nginx.ingress.kubernetes.io/custom-http-errors";
+const DEFAULT_BACKEND: &str = "nginx.ingress.kubernetes.io/default-backend";
 const ENABLE_GLOBAL_AUTH: &str = "nginx.ingress.kubernetes.io/enable-global-auth";
 const PROXY_BUFFER_SIZE: &str = "nginx.ingress.kubernetes.io/proxy-buffer-size";
 pub(super) const REWRITE_TARGET: &str = "nginx.ingress.kubernetes.io/rewrite-target";
 const SATISFY: &str = "nginx.ingress.kubernetes.io/satisfy";
+const SERVER_SNIPPET: &str = "nginx.ingress.kubernetes.io/server-snippet";
 const SSL_PASSTHROUGH: &str = "nginx.ingress.kubernetes.io/ssl-passthrough";
+pub(super) const UPSTREAM_VHOST: &str = "nginx.ingress.kubernetes.io/upstream-vhost";
 const REDIRECTS: [&str; 2] =
     ["nginx.ingress.kubernetes.io/permanent-redirect", "nginx.ingress.kubernetes.io/temporal-redirect"];
 

@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 /// The annotations without any one of which the check is gone, or not what it was.
 pub(super) const CHECK: [&str; 2] = [nginx::AUTH_URL, nginx::AUTH_RESPONSE_HEADERS];
 const SERVER_ALIAS: &str = "nginx.ingress.kubernetes.io/server-alias";
-const UPSTREAM_VHOST: &str = "nginx.ingress.kubernetes.io/upstream-vhost";
 
 /// What the keys of annotations with pieces of nginx's configuration end in.
 const SNIPPET: &str = "-snippet";
@@ -47,8 +46,8 @@ impl DataPlane for TraefikNginx {
     ) -> Result<(), Refusal> {
         nginx::check_common(ingress, app)?;
         let found = |key: &str| app.annotation(key).map(str::to_owned);
-        if let Some(found) = found(UPSTREAM_VHOST) {
-            return Err(Refusal::UpstreamHost { key: UPSTREAM_VHOST.to_owned(), found });
+        if let Some(found) = found(nginx::UPSTREAM_VHOST) {
+            return Err(Refusal::UpstreamHost { key: nginx::UPSTREAM_VHOST.to_owned(), found });
         }
         if found(nginx::CLIENT_CERTIFICATES).is_some() {
             return Err(Refusal::ClientCertificatesDropped { key: nginx::CLIENT_CERTIFICATES.to_owned() });

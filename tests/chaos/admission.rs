@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// Puts them in place, and returns when they hold.
 pub(crate) async fn install(plane: &ControlPlane, program: &str) -> Result<()> {
-    kubectl_with_input(plane.kubeconfig(), &["apply", "-f", "-"], &policies(plane, program)?).await?;
+    kubectl_with_input(plane.kubeconfig(), &["apply", "-f", "-"], &policies(program)?).await?;
     let ingresses = Api::<Ingress>::namespaced(plane.client()?, NAMESPACES[0]);
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     eventually("policies that hold", SOON, || async {
@@ -35,12 +35,12 @@ pub(crate) async fn install(plane: &ControlPlane, program: &str) -> Result<()> {
 /// Takes them away.
 pub(crate) async fn remove(plane: &ControlPlane, program: &str) -> Result<()> {
     let args = ["delete", "--ignore-not-found", "-f", "-"];
-    kubectl_with_input(plane.kubeconfig(), &args, &policies(plane, program)?).await?;
+    kubectl_with_input(plane.kubeconfig(), &args, &policies(program)?).await?;
     Ok(())
 }
 
-fn policies(plane: &ControlPlane, program: &str) -> Result<String> {
-    let output = Command::new(program).arg("admission").env("KUBECONFIG", plane.kubeconfig()).output()?;
+fn policies(program: &str) -> Result<String> {
+    let output = Command::new(program).arg("admission").output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).context("read the policies")
 }

@@ -8,7 +8,6 @@ use crate::{Trials, add};
 use anyhow::{Context, Result, ensure};
 use ingress_sso::commands::admission_manifests;
 use ingress_sso::config::Settings;
-use ingress_sso::plan::Dialect;
 use ingress_sso_testbed::kubectl::kubectl_with_input;
 use ingress_sso_testbed::outpost::Provider;
 use ingress_sso_testbed::scene::{OPT_IN, PATIENCE, annotation};
@@ -50,22 +49,19 @@ async fn a_new_app_is_never_open(lane: Lane) -> Result<()> {
 
 /// For the namespace of the test only, since other tests begin with open apps.
 async fn install_policies(site: &Site) -> Result<()> {
-    let dialect: Dialect = match site.lane {
-        Lane::NginxHost | Lane::NginxDirect => Dialect::Nginx,
-        Lane::TraefikNginx => Dialect::TraefikNginx,
-        Lane::Traefik => Dialect::Traefik,
-    };
     let namespace = site.scene.namespace();
-    let printed = admission_manifests(&Settings::default(), &[(site.lane.class().to_owned(), dialect)]);
+    let printed = admission_manifests(&Settings::default());
     let mut items = Vec::new();
     for document in printed.split("---\n") {
         let mut object: Value = serde_saphyr::from_str(document)?;
-        object["metadata"]["name"] = json!(namespace);
+        let name = object["metadata"]["name"].as_str().context("no name")?;
+        let name = format!("{name}-{namespace}");
+        object["metadata"]["name"] = json!(name);
         if object["kind"] == "MutatingAdmissionPolicy" {
             let labels = json!({ "kubernetes.io/metadata.name": namespace });
             object["spec"]["matchConstraints"]["namespaceSelector"] = json!({ "matchLabels": labels });
         } else {
-            object["spec"]["policyName"] = json!(namespace);
+            object["spec"]["policyName"] = json!(name);
         }
         items.push(object);
     }

@@ -8,16 +8,10 @@ mod installed;
 
 pub(super) use installed::{Installed, MUTATING, Support, look, support};
 
-use super::{CommandError, cluster};
+use super::CommandError;
 use crate::cli::{AdmissionArgs, Policy};
 use crate::config::Settings;
 use crate::contract::{Keys, LEGACY_CLASS, MANAGER};
-use crate::errors::brief;
-use crate::facts::IngressClassFacts;
-use crate::plan::Dialect;
-use k8s_openapi::api::networking::v1::IngressClass;
-use kube::api::ListParams;
-use kube::{Api, Client};
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -37,7 +31,7 @@ pub fn admission(args: &AdmissionArgs) -> Result<(), CommandError> {
     let accounts = args.accounts()?;
     let mut text = Vec::new();
     if args.policies.contains(&Policy::Closing) {
-        text.push(manifests(&settings, &classes(args, &settings)?));
+        text.push(manifests(&settings));
     }
     if args.policies.iter().any(|policy| *policy != Policy::Closing) {
         text.push(guards(&settings, &args.policies, &accounts));
@@ -47,9 +41,9 @@ pub fn admission(args: &AdmissionArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Policies that close apps of `classes` until they are protected, as a YAML stream.
-pub fn manifests(settings: &Settings, classes: &[(String, Dialect)]) -> String {
-    stream(&closing::policies(settings, classes))
+/// Policies that close apps until they are protected, as a YAML stream.
+pub fn manifests(settings: &Settings) -> String {
+    stream(&closing::policies(settings))
 }
 
 /// Those of `policies` that say who may do what, as a YAML stream. They do not hold for `accounts`, which are the users
@@ -69,34 +63,6 @@ fn stream(documents: &[Value]) -> String {
     documents.collect::<Vec<_>>().join("---\n")
 }
 
-/// The classes of which apps are to be closed: those that were given, or those of the cluster that are supported.
-fn classes(args: &AdmissionArgs, settings: &Settings) -> Result<Vec<(String, Dialect)>, CommandError> {
-    if !settings.classes.is_empty() {
-        return Ok(settings.classes.iter().map(|(name, dialect)| (name.clone(), *dialect)).collect());
-    }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Start)?;
-    let classes = runtime.block_on(async {
-        let (client, _) = cluster::client(&args.cluster).await?;
-        let classes = classes_of(&client).await?;
-        match support(&client).await {
-            Support::Missing { version } => Err(CommandError::NoMutatingPolicies { version }),
-            Support::There | Support::Unknown => Ok(classes),
-        }
-    })?;
-    if classes.is_empty() { Err(CommandError::NoClasses) } else { Ok(classes) }
-}
-
-async fn classes_of(client: &Client) -> Result<Vec<(String, Dialect)>, CommandError> {
-    let classes = Api::<IngressClass>::all(client.clone()).list(&ListParams::default()).await;
-    let classes = classes.map_err(|error| CommandError::Unreachable(brief(&error)))?;
-    let known = classes.items.iter().map(IngressClassFacts::extract).filter_map(|class| {
-        let dialect = Dialect::of_class(&class)?;
-        Some((class.key.name.to_string(), dialect))
-    });
-    Ok(known.collect())
-}
-
 fn metadata(name: &str) -> Value {
     json!({ "name": name, "labels": { NAME: MANAGER } })
 }
@@ -111,10 +77,11 @@ fn asks(keys: &Keys, object: &str) -> String {
     format!("{object}.metadata.?annotations[?'{}'].orValue('false') != 'false'", keys.opt_in)
 }
 
-/// A list of names. In single quotes, which need no others around them where it is written as YAML.
+/// A list of names. In single quotes, which need no others around them where it is written as YAML, and without spaces, at which that
+/// breaks lines: the chart puts other names in its place.
 fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = names.into_iter().map(|name| format!("'{name}'")).collect();
-    format!("[{}]", quoted.join(", "))
+    format!("[{}]", quoted.join(","))
 }
 
 /// The class of `object`.
