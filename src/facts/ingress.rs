@@ -259,7 +259,9 @@ impl IngressFacts {
         let hosts = rules(ingress).filter_map(host_of).filter(|host| known.insert(host.clone()));
         let hosts: Vec<Host> = hosts.collect();
         let middlewares = own_middlewares(&ingress.metadata, &key);
-        let swallowing = paths(ingress).filter(|(_, path, _)| swallows_outpost_path(path));
+        let doubtful = paths(ingress).filter(|(_, path, _)| is_doubtful(path)).enumerate();
+        let swallowing =
+            doubtful.filter(|(n, (_, path, _))| *n >= MAX_REGEXES || swallows_outpost_path(path));
         Ok(Self {
             identity: Identity::of(&ingress.metadata),
             created: created.map_or(i64::MAX, |time| time.0.as_second()),
@@ -267,7 +269,9 @@ impl IngressFacts {
             class: ClassRef::of(ingress),
             hosts: hosts.into(),
             outpost_paths: outpost_paths(ingress),
-            swallowing_paths: swallowing.map(|(rule, path, _)| (host_of(rule), path.to_owned())).collect(),
+            swallowing_paths: swallowing
+                .map(|(_, (rule, path, _))| (host_of(rule), path.to_owned()))
+                .collect(),
             headers: annotation(&ingress.metadata, PROXY_SET_HEADERS).map(Into::into),
             role: role(ingress, &key, keys, &middlewares),
             middlewares,
@@ -522,10 +526,18 @@ fn is_outpost_path(path: &str) -> bool {
     path.strip_prefix(OUTPOST_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The longest path that is read as a regular expression, and the most memory that one may take. Whoever may write Ingresses
-/// chooses them, and reading one must not keep everybody waiting: a few characters can ask for megabytes.
+/// The longest path that is read as a regular expression, the most memory that one may take, and how many of an Ingress are read.
+/// Whoever may write Ingresses chooses them, and reading one must not keep everybody waiting: a few characters can ask for
+/// megabytes.
 const MAX_REGEX: usize = 2048;
 const MAX_REGEX_SIZE: usize = 64 * 1024;
+const MAX_REGEXES: usize = 256;
+
+/// Whether `path` has to be read as a regular expression to know whether it takes part of the outpost path.
+fn is_doubtful(path: &str) -> bool {
+    let quoted_len = path.len() + path.matches(['\\', '"']).count();
+    quoted_len >= OUTPOST_PATH.len() && !is_outpost_path(path) && !is_plain(path) && !begins_otherwise(path)
+}
 
 /// Whether ingress-nginx, or Traefik in its place, would send part of the outpost path to `path`, read as a regular
 /// expression.
@@ -536,10 +548,6 @@ const MAX_REGEX_SIZE: usize = 64 * 1024;
 /// nginx reads them: classes of all of Unicode would be the larger part of the cost.
 fn swallows_outpost_path(path: &str) -> bool {
     const BELOW: [&str; 6] = ["", "/", "/auth/nginx", "/start", "/callback", "/sign_out"];
-    let quoted_len = path.len() + path.matches(['\\', '"']).count();
-    if quoted_len < OUTPOST_PATH.len() || is_outpost_path(path) || is_plain(path) {
-        return false;
-    }
     if path.len() > MAX_REGEX {
         return true;
     }
@@ -551,6 +559,17 @@ fn swallows_outpost_path(path: &str) -> bool {
     regex.map_or(true, |regex| {
         BELOW.iter().any(|rest| regex.is_match(format!("{OUTPOST_PATH}{rest}").as_bytes()))
     })
+}
+
+/// Whether `path`, read as a regular expression, can match only what begins unlike the outpost path. Without reading it, which
+/// costs a thousand times as much.
+fn begins_otherwise(path: &str) -> bool {
+    let literal =
+        path.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"/-_".contains(byte)).count();
+    // What comes after the last of these may say that it need not be there.
+    let certain = &path.as_bytes()[..literal.saturating_sub(1)];
+    let is_alike = certain.iter().zip(OUTPOST_PATH.as_bytes()).all(|(a, b)| a.eq_ignore_ascii_case(b));
+    !is_alike && !path.contains('|')
 }
 
 /// Whether `path` means nothing but itself as a regular expression. Without a dot it is then no part of the outpost path.
@@ -569,14 +588,35 @@ mod tests {
             &format!("/{}", "(a|b)".repeat(1000)),
             "/(unclosed-in-some-long-path",
         ] {
-            assert!(swallows_outpost_path(path), "{path:.40}");
+            assert!(is_doubtful(path) && swallows_outpost_path(path), "{path:.40}");
         }
         for path in [
             "/api/v1/some/long/plain/path",
             "/site/[a-z]+/of/some/length",
             &format!("/{}", "x".repeat(1 << 20)),
         ] {
-            assert!(!swallows_outpost_path(path), "{path:.40}");
+            assert!(!is_doubtful(path), "{path:.40}");
+        }
+    }
+
+    #[test]
+    fn an_expression_that_begins_otherwise_is_told_without_reading_it() {
+        for path in [
+            "/api/(a{1,1000}){1,1000}xxxxxxxxxxx",
+            "/site/(unclosed-in-some-long-path",
+            "/outposts/.*/of/somebody",
+        ] {
+            assert!(!is_doubtful(path), "{path}");
+        }
+        for path in [
+            "/(.*)/of/some/greater/length",
+            "/OUTPOST.goauthentik.io/start.*",
+            "/x?outpost.goauthentik.io/.*",
+            "/outpostx*.goauthentik.io.*",
+            "/outpostx{0}.goauthentik.io.*",
+            "/site/of/somebody|/outpost.*",
+        ] {
+            assert!(is_doubtful(path) && swallows_outpost_path(path), "{path}");
         }
     }
 }
