@@ -690,9 +690,23 @@ fn what_nginx_cannot_protect() -> Vec<Case> {
     };
     let harmless = |key: &'static str, value: &'static str| {
         Case::new(
-            format!("{key}: {value:?} is false to ingress-nginx, and so no obstacle"),
+            format!("{key}: {value:?} is no obstacle on ingress-nginx"),
             World::new().app(app().annotation(key, value)),
             protected(),
+        )
+    };
+    let drops_the_login = |name: &str, value: &str| {
+        Case::new(
+            format!("{name}: {value:?} makes ingress-nginx leave out the login check"),
+            World::new().app(app().nginx(name, value)),
+            refused(
+                "LoginDropped",
+                [
+                    &format!("nginx.ingress.kubernetes.io/{name} is {value:?}"),
+                    "leaves out the whole login check",
+                    "correct or remove",
+                ],
+            ),
         )
     };
     let rewriting = || app().nginx("rewrite-target", "/$1");
@@ -732,6 +746,32 @@ fn what_nginx_cannot_protect() -> Vec<Case> {
                 ["nginx.ingress.kubernetes.io/auth-method", "2025.12.5", "remove that annotation"],
             ),
         ),
+        Case::new(
+            "Answers of the outpost that nginx keeps would let in others than those whom they are for",
+            World::new().app(app().nginx("auth-cache-key", "$remote_user$http_authorization")),
+            refused(
+                "CachedLogin",
+                [
+                    "nginx.ingress.kubernetes.io/auth-cache-key is \"$remote_user$http_authorization\"",
+                    "remove that annotation",
+                ],
+            ),
+        ),
+        Case::new(
+            "No key for answers that nginx is to keep hides an answer for an open path from the others",
+            World::new().app(app().nginx("auth-cache-key", "$http_cookie").sso("auth-route", "direct")),
+            refused("CachedLogin", ["\"$http_cookie\"", "an answer for an open path counts for all"]),
+        ),
+        harmless("nginx.ingress.kubernetes.io/auth-cache-key", ""),
+        harmless("nginx.ingress.kubernetes.io/auth-cache-duration", "200 202 10m, 401 5m"),
+        drops_the_login("auth-cache-duration", "200 5m; 401 1m"),
+        harmless("nginx.ingress.kubernetes.io/auth-request-redirect", "https://app.djieno.com/x?a=b&c=d, e"),
+        drops_the_login("auth-request-redirect", "https://app.djieno.com$request_uri"),
+        drops_the_login("auth-request-redirect", "https://app.djieno.com/ü"),
+        harmless("nginx.ingress.kubernetes.io/auth-always-set-cookie", "False"),
+        harmless("nginx.ingress.kubernetes.io/auth-always-set-cookie", ""),
+        drops_the_login("auth-always-set-cookie", "yes"),
+        drops_the_login("auth-always-set-cookie", " true"),
         Case::new(
             "A rewrite hands the app cleaned paths, and with them a way round the login",
             World::new().app(rewriting()),

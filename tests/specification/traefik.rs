@@ -302,6 +302,13 @@ pub(crate) fn in_place_of_nginx() -> Vec<Case> {
             refused(reason, [&format!("nginx.ingress.kubernetes.io/{key}"), part]),
         )
     };
+    let ignores = |key: &'static str, value: &'static str| {
+        Case::new(
+            format!("Traefik in place of nginx does not read {key}, so {value:?} is no obstacle"),
+            migration().app(migrated(app().nginx(key, value))),
+            in_place(),
+        )
+    };
     vec![
         Case::new(
             "Traefik in place of nginx asks the outpost itself, at /auth/traefik and never at /auth/nginx",
@@ -355,6 +362,8 @@ pub(crate) fn in_place_of_nginx() -> Vec<Case> {
             migration().app(migrated(app().nginx("permanent-redirect", "https://x.djieno.com"))),
             in_place().warns("Redirect", ["permanent-redirect"]),
         ),
+        ignores("auth-cache-key", "$remote_user$http_authorization"),
+        ignores("auth-always-set-cookie", "yes"),
         refuses("canary", "true", "Canary", "put the opt-in on the main Ingress"),
         refuses("ssl-passthrough", "true", "TlsPassthrough", "remove that annotation"),
         refuses("upstream-vhost", "n8n.internal", "UpstreamHost", "\"n8n.internal\""),

@@ -2,11 +2,14 @@
 //!
 //! Values and limits were read from the source of ingress-nginx 1.15.1 and tried on it.
 
+mod values;
+
 use super::companions;
 use super::dialect::DataPlane;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::warning::Warning;
+pub(super) use values::is_go_true;
 use crate::config::{AuthRoute, Scheme, Settings};
 pub(super) use crate::contract::AUTH_URL;
 use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH};
@@ -21,6 +24,7 @@ const AUTH_SIGNIN: &str = "nginx.ingress.kubernetes.io/auth-signin";
 const AUTH_PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
 /// The annotations without any one of which the check is gone, or not what it was.
 pub(crate) const CHECK: [&str; 4] = [AUTH_URL, AUTH_SIGNIN, AUTH_RESPONSE_HEADERS, AUTH_PROXY_SET_HEADERS];
+const AUTH_CACHE_KEY: &str = "nginx.ingress.kubernetes.io/auth-cache-key";
 const AUTH_SNIPPET: &str = "nginx.ingress.kubernetes.io/auth-snippet";
 const AUTH_METHOD: &str = "nginx.ingress.kubernetes.io/auth-method";
 const BACKEND_PROTOCOL: &str = "nginx.ingress.kubernetes.io/backend-protocol";
@@ -62,6 +66,12 @@ impl DataPlane for Nginx {
         check_common(ingress, app)?;
         if app.annotation(AUTH_METHOD).is_some() {
             return Err(Refusal::AuthMethod { key: AUTH_METHOD.to_owned() });
+        }
+        if let Some(found) = app.annotation(AUTH_CACHE_KEY).filter(|key| !key.trim().is_empty()) {
+            return Err(Refusal::CachedLogin { key: AUTH_CACHE_KEY.to_owned(), found: found.to_owned() });
+        }
+        if let Some((key, found)) = values::dropping_the_check(app) {
+            return Err(Refusal::LoginDropped { key: key.to_owned(), found: found.to_owned() });
         }
         if request.auth_route == AuthRoute::Host && app.annotation(CLIENT_CERTIFICATES).is_some() {
             let auth_route = settings.keys.auth_route.clone();
@@ -160,11 +170,6 @@ pub(super) fn check_common(ingress: &IngressFacts, app: &AppFacts) -> Result<(),
         return Err(Refusal::SwallowedPath { ingress, host, path });
     }
     Ok(())
-}
-
-/// Whether Go's `strconv.ParseBool`, with which these annotations are read, takes `value` for true.
-pub(super) fn is_go_true(value: &str) -> bool {
-    matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True")
 }
 
 /// A redirect comes before the login.
