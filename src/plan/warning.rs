@@ -1,5 +1,6 @@
 //! What an admin should know about an app that is protected all the same.
 
+use super::quote::quoted;
 use crate::contract::OUTPOST_PATH;
 use crate::facts::{Host, ObjectKey};
 use thiserror::Error;
@@ -47,6 +48,12 @@ pub enum Warning {
     AuthSnippet { key: String },
 
     #[error(
+        "annotation {key} is {}: with it ingress-nginx hands the app the identity headers that the client sent and not the outpost's, so \
+         whoever is logged in can pass for anybody: {remedy}", quoted(.found)
+    )]
+    ForgeableIdentity { key: String, found: String, remedy: &'static str },
+
+    #[error(
         "annotation {key} changes the path before the outpost is asked, so after the login visitors land on the changed path and \
          not where they were going"
     )]
@@ -87,7 +94,7 @@ pub enum Warning {
 
 impl Warning {
     /// All that [`Warning::reason`] may answer.
-    pub const REASONS: [&'static str; 15] = [
+    pub const REASONS: [&'static str; 16] = [
         "OpenNeighbour",
         "WildcardHost",
         "HostlessRule",
@@ -96,6 +103,7 @@ impl Warning {
         "Redirect",
         "InterceptsLogin",
         "AuthSnippet",
+        "ForgeableIdentity",
         "RewrittenDeepLink",
         "ServerAlias",
         "SharedMiddlewares",
@@ -116,6 +124,7 @@ impl Warning {
             Self::Redirect { .. } => "Redirect",
             Self::InterceptsLogin { .. } => "InterceptsLogin",
             Self::AuthSnippet { .. } => "AuthSnippet",
+            Self::ForgeableIdentity { .. } => "ForgeableIdentity",
             Self::RewrittenDeepLink { .. } => "RewrittenDeepLink",
             Self::ServerAlias { .. } => "ServerAlias",
             Self::SharedMiddlewares { .. } => "SharedMiddlewares",

@@ -364,6 +364,7 @@ pub(crate) fn in_place_of_nginx() -> Vec<Case> {
         ),
         ignores("auth-cache-key", "$remote_user$http_authorization"),
         ignores("auth-always-set-cookie", "yes"),
+        ignores("backend-protocol", "FCGI"),
         refuses("canary", "true", "Canary", "put the opt-in on the main Ingress"),
         refuses("ssl-passthrough", "true", "TlsPassthrough", "remove that annotation"),
         refuses("upstream-vhost", "n8n.internal", "UpstreamHost", "\"n8n.internal\""),

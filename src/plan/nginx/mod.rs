@@ -2,6 +2,7 @@
 //!
 //! Values and limits were read from the source of ingress-nginx 1.15.1 and tried on it.
 
+mod catches;
 mod values;
 
 use super::companions;
@@ -25,15 +26,12 @@ const AUTH_PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set
 /// The annotations without any one of which the check is gone, or not what it was.
 pub(crate) const CHECK: [&str; 4] = [AUTH_URL, AUTH_SIGNIN, AUTH_RESPONSE_HEADERS, AUTH_PROXY_SET_HEADERS];
 const AUTH_CACHE_KEY: &str = "nginx.ingress.kubernetes.io/auth-cache-key";
-const AUTH_SNIPPET: &str = "nginx.ingress.kubernetes.io/auth-snippet";
 const AUTH_METHOD: &str = "nginx.ingress.kubernetes.io/auth-method";
 const BACKEND_PROTOCOL: &str = "nginx.ingress.kubernetes.io/backend-protocol";
 const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
-const CUSTOM_HTTP_ERRORS: &str = "nginx.ingress.kubernetes.io/custom-http-errors";
 const ENABLE_GLOBAL_AUTH: &str = "nginx.ingress.kubernetes.io/enable-global-auth";
 const PROXY_BUFFER_SIZE: &str = "nginx.ingress.kubernetes.io/proxy-buffer-size";
 pub(super) const REWRITE_TARGET: &str = "nginx.ingress.kubernetes.io/rewrite-target";
-const SATISFY: &str = "nginx.ingress.kubernetes.io/satisfy";
 const SSL_PASSTHROUGH: &str = "nginx.ingress.kubernetes.io/ssl-passthrough";
 const REDIRECTS: [&str; 2] =
     ["nginx.ingress.kubernetes.io/permanent-redirect", "nginx.ingress.kubernetes.io/temporal-redirect"];
@@ -67,7 +65,7 @@ impl DataPlane for Nginx {
         if app.annotation(AUTH_METHOD).is_some() {
             return Err(Refusal::AuthMethod { key: AUTH_METHOD.to_owned() });
         }
-        if let Some(found) = app.annotation(AUTH_CACHE_KEY).filter(|key| !key.trim().is_empty()) {
+        if let Some(found) = values::text(app, AUTH_CACHE_KEY) {
             return Err(Refusal::CachedLogin { key: AUTH_CACHE_KEY.to_owned(), found: found.to_owned() });
         }
         if let Some((key, found)) = values::dropping_the_check(app) {
@@ -84,19 +82,7 @@ impl DataPlane for Nginx {
     }
 
     fn warnings(&self, _ingress: &IngressFacts, app: &AppFacts, _request: &Request) -> Vec<Warning> {
-        let mut warnings = Vec::new();
-        if app.annotation(SATISFY) == Some("any") {
-            warnings.push(Warning::SatisfyAny { key: SATISFY.to_owned() });
-        }
-        warnings.extend(redirect_warnings(app));
-        let errors = app.annotation(CUSTOM_HTTP_ERRORS).unwrap_or_default();
-        if errors.split(',').any(|code| code.trim() == "401") {
-            warnings.push(Warning::InterceptsLogin { key: CUSTOM_HTTP_ERRORS.to_owned() });
-        }
-        if app.annotation(AUTH_SNIPPET).is_some() {
-            warnings.push(Warning::AuthSnippet { key: AUTH_SNIPPET.to_owned() });
-        }
-        warnings
+        catches::of(app)
     }
 
     fn annotations(

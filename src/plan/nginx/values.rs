@@ -6,6 +6,12 @@ const AUTH_ALWAYS_SET_COOKIE: &str = "nginx.ingress.kubernetes.io/auth-always-se
 const AUTH_CACHE_DURATION: &str = "nginx.ingress.kubernetes.io/auth-cache-duration";
 const AUTH_REQUEST_REDIRECT: &str = "nginx.ingress.kubernetes.io/auth-request-redirect";
 
+/// The value of the annotation `key` as ingress-nginx reads one that is no number and no truth: without spaces around it, and
+/// `None` where nothing is left.
+pub(super) fn text<'a>(app: &'a AppFacts, key: &str) -> Option<&'a str> {
+    app.annotation(key).map(str::trim).filter(|value| !value.is_empty())
+}
+
 /// Whether Go's `strconv.ParseBool`, with which these annotations are read, takes `value` for true.
 pub(in crate::plan) fn is_go_true(value: &str) -> bool {
     matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True")

@@ -1,0 +1,40 @@
+//! What is warned of on ingress-nginx: annotations of people with which the app is protected, and yet not as they may think.
+
+use super::values::text;
+use crate::facts::AppFacts;
+use crate::plan::warning::Warning;
+
+const AUTH_SNIPPET: &str = "nginx.ingress.kubernetes.io/auth-snippet";
+const CUSTOM_HTTP_ERRORS: &str = "nginx.ingress.kubernetes.io/custom-http-errors";
+const SATISFY: &str = "nginx.ingress.kubernetes.io/satisfy";
+
+/// Everything of that kind on `app`.
+pub(super) fn of(app: &AppFacts) -> Vec<Warning> {
+    let has = |key: &'static str| app.annotation(key).map(|_| key.to_owned());
+    let mut warnings = Vec::new();
+    if text(app, SATISFY) == Some("any") {
+        warnings.push(Warning::SatisfyAny { key: SATISFY.to_owned() });
+    }
+    warnings.extend(super::redirect_warnings(app));
+    let errors = app.annotation(CUSTOM_HTTP_ERRORS).unwrap_or_default();
+    if errors.split(',').any(|code| code.trim() == "401") {
+        warnings.push(Warning::InterceptsLogin { key: CUSTOM_HTTP_ERRORS.to_owned() });
+    }
+    warnings.extend(has(AUTH_SNIPPET).map(|key| Warning::AuthSnippet { key }));
+    warnings.extend(forgeable_identity(app));
+    warnings
+}
+
+/// The identity headers are set by `proxy_set_header`, or by `grpc_set_header` where the protocol is written in capitals. What
+/// speaks another protocol looks at neither, and hands the app the headers of the client.
+fn forgeable_identity(app: &AppFacts) -> Option<Warning> {
+    let found = text(app, super::BACKEND_PROTOCOL)?;
+    let remedy = match found.to_ascii_uppercase().as_str() {
+        "FCGI" => {
+            "put a web server between the two that speaks HTTP, or have nothing in the app believe these headers"
+        }
+        "GRPC" | "GRPCS" if found.bytes().any(|byte| byte.is_ascii_lowercase()) => "write it in capitals",
+        _ => return None,
+    };
+    Some(Warning::ForgeableIdentity { key: super::BACKEND_PROTOCOL.to_owned(), found: found.to_owned(), remedy })
+}
