@@ -28,6 +28,10 @@ pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 /// `/outpost.goauthentik.iox`, which outposts let through, stays with the app.
 pub const OUTPOST_PATH_TYPE: &str = "ImplementationSpecific";
 
+/// Paths that begin like this are served without a login by ingress-nginx, whatever the annotations of their Ingress: the default of
+/// `no-auth-locations` in its `ConfigMap`.
+pub const NO_AUTH_LOCATION: &str = "/.well-known/acme-challenge";
+
 /// Every header by which an outpost tells an app who its visitor is. A data plane replaces or drops those of the client
 /// that are listed to it; any other reaches the app as the client forged it.
 pub const IDENTITY_HEADERS: [&str; 12] = [

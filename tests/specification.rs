@@ -733,11 +733,7 @@ fn what_nginx_cannot_protect() -> Vec<Case> {
             World::new().app(app().nginx("auth-tls-secret", "n8n-prd/ca").sso("auth-route", "direct")),
             protected().directly(),
         ),
-        Case::new(
-            "An ACME challenge inside the app's Ingress would end behind the login",
-            World::new().app(app().annotation("acme.cert-manager.io/http01-edit-in-place", "true")),
-            refused("ChallengeInPlace", ["acme.cert-manager.io/http01-edit-in-place", "remove it"]),
-        ),
+        harmless("acme.cert-manager.io/http01-edit-in-place", "true"),
         Case::new(
             "auth-method would open old outposts to strangers",
             World::new().app(app().nginx("auth-method", "GET")),
@@ -899,6 +895,18 @@ fn catches() -> Vec<Case> {
             protected(),
         )
     };
+    let exempt = |paths: &[&str], open: &[&str]| {
+        let with_paths = paths.iter().fold(app(), |app, path| app.path(path, "ImplementationSpecific"));
+        let warn = |protected: Protected, path: &&str| {
+            let said = format!("ingress-nginx serves the path {path:?} without a login");
+            protected.warns("NoAuthLocation", [&said, "remove that path", "no-auth-locations"])
+        };
+        Case::new(
+            format!("Of the paths {paths:?} nginx asks for no login at {open:?}"),
+            World::new().app(with_paths),
+            open.iter().fold(protected(), warn),
+        )
+    };
     let neighbour =
         |namespace: &str, name: &str| ingress(namespace, name).host("app.djieno.com").path("/api", "Prefix");
     vec![
@@ -918,6 +926,25 @@ fn catches() -> Vec<Case> {
         fine("backend-protocol", "https"),
         fine("backend-protocol", "uwsgi"),
         warned("satisfy", " any", "SatisfyAny", "needs no login"),
+        exempt(&["/", "/.well-known/acme-challenge/token"], &["/.well-known/acme-challenge/token"]),
+        exempt(&["/", "/.well-known/acme-challenge|/admin"], &["/.well-known/acme-challenge|/admin"]),
+        exempt(&["/", "/.well-known/acme-challenges"], &["/.well-known/acme-challenges"]),
+        exempt(&["/", "/.Well-Known/acme-challenge/", "/x/.well-known/acme-challenge", "/.well-known"], &[]),
+        exempt(
+            &[
+                "/",
+                "/.well-known/acme-challenge/d",
+                "/.well-known/acme-challenge/c",
+                "/.well-known/acme-challenge/b",
+                "/.well-known/acme-challenge/a",
+                "/.well-known/acme-challenge/a",
+            ],
+            &[
+                "/.well-known/acme-challenge/a",
+                "/.well-known/acme-challenge/b",
+                "/.well-known/acme-challenge/c",
+            ],
+        ),
         Case::new(
             "Another Ingress on the host that does not ask for protection stays open, and that is said",
             World::new().app(app()).app(neighbour("other", "site")),

@@ -137,8 +137,8 @@ pub enum Refusal {
     LoginDropped { key: String, found: String },
 
     #[error(
-        "annotation {key} makes cert-manager put its ACME challenge on this Ingress, behind the login, so certificates \
-         could not be renewed: remove it, cert-manager then makes an Ingress of its own for the challenge"
+        "annotation {key} makes cert-manager put its ACME challenge on this Ingress, where Traefik asks for a login as well, so \
+         certificates could not be renewed: remove it, cert-manager then makes an Ingress of its own for the challenge"
     )]
     ChallengeInPlace { key: String },
 

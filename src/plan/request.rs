@@ -3,13 +3,10 @@
 use super::outpost::{Discovered, Outpost};
 use super::refusal::Refusal;
 use super::waiting::Waiting;
-use super::{Dialect, nginx};
+use super::Dialect;
 use crate::config::{AuthRoute, Scheme, Settings};
 use crate::facts::{AppFacts, Host, IngressClassFacts, IngressFacts, ObjectKey, OptIn};
 use std::collections::BTreeMap;
-
-/// Annotation by which cert-manager puts its ACME challenge on the app's own Ingress.
-const CHALLENGE_IN_PLACE: &str = "acme.cert-manager.io/http01-edit-in-place";
 
 /// What requests are resolved against.
 #[derive(Clone, Debug, Default)]
@@ -115,9 +112,6 @@ impl Request {
             has_route: dialect.plane().routes_outpost_path(settings),
             copied: Vec::new(),
         };
-        if app.annotation(CHALLENGE_IN_PLACE).is_some_and(nginx::is_go_true) {
-            return Err(Refusal::ChallengeInPlace { key: CHALLENGE_IN_PLACE.to_owned() }.into());
-        }
         dialect.plane().check(ingress, app, &request, settings)?;
         request.copied = request.judge_other_annotations(ingress, app, settings)?;
         request.check_middlewares(known.middlewares)?;

@@ -2,7 +2,7 @@
 //!
 //! Values and limits were read from Traefik 3.7.9 and tried on 3.7.15.
 
-use super::companions;
+use super::{challenge, companions};
 use super::dialect::DataPlane;
 use super::outpost::Outpost;
 use super::refusal::Refusal;
@@ -59,11 +59,11 @@ impl DataPlane for Traefik {
     fn check(
         &self,
         _ingress: &IngressFacts,
-        _app: &AppFacts,
+        app: &AppFacts,
         _request: &Request,
         _settings: &Settings,
     ) -> Result<(), Refusal> {
-        Ok(())
+        challenge::check(app)
     }
 
     fn warnings(&self, ingress: &IngressFacts, app: &AppFacts, request: &Request) -> Vec<Warning> {

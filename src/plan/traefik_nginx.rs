@@ -3,7 +3,7 @@
 //! Values and limits were read from the provider `kubernetesIngressNGINX` of Traefik 3.7.9 and tried on 3.7.15.
 
 use super::dialect::DataPlane;
-use super::nginx;
+use super::{challenge, nginx};
 use super::refusal::Refusal;
 use super::request::Request;
 use super::warning::Warning;
@@ -45,6 +45,7 @@ impl DataPlane for TraefikNginx {
         _request: &Request,
         _settings: &Settings,
     ) -> Result<(), Refusal> {
+        challenge::check(app)?;
         nginx::check_common(ingress, app)?;
         let found = |key: &str| app.annotation(key).map(str::to_owned);
         if let Some(found) = found(UPSTREAM_VHOST) {

@@ -1,7 +1,7 @@
 //! What an admin should know about an app that is protected all the same.
 
 use super::quote::quoted;
-use crate::contract::OUTPOST_PATH;
+use crate::contract::{NO_AUTH_LOCATION, OUTPOST_PATH};
 use crate::facts::{Host, ObjectKey};
 use thiserror::Error;
 
@@ -54,6 +54,13 @@ pub enum Warning {
     ForgeableIdentity { key: String, found: String, remedy: &'static str },
 
     #[error(
+        "ingress-nginx serves the path {} without a login, and with identity headers as the client sends them, like all that begin with \
+         {NO_AUTH_LOCATION}, unless the admin emptied no-auth-locations: remove that path, or, if it is meant to be open, move it to an \
+         Ingress of its own that does not ask for protection", quoted(.path)
+    )]
+    NoAuthLocation { path: String },
+
+    #[error(
         "annotation {key} changes the path before the outpost is asked, so after the login visitors land on the changed path and \
          not where they were going"
     )]
@@ -94,7 +101,7 @@ pub enum Warning {
 
 impl Warning {
     /// All that [`Warning::reason`] may answer.
-    pub const REASONS: [&'static str; 16] = [
+    pub const REASONS: [&'static str; 17] = [
         "OpenNeighbour",
         "WildcardHost",
         "HostlessRule",
@@ -104,6 +111,7 @@ impl Warning {
         "InterceptsLogin",
         "AuthSnippet",
         "ForgeableIdentity",
+        "NoAuthLocation",
         "RewrittenDeepLink",
         "ServerAlias",
         "SharedMiddlewares",
@@ -125,6 +133,7 @@ impl Warning {
             Self::InterceptsLogin { .. } => "InterceptsLogin",
             Self::AuthSnippet { .. } => "AuthSnippet",
             Self::ForgeableIdentity { .. } => "ForgeableIdentity",
+            Self::NoAuthLocation { .. } => "NoAuthLocation",
             Self::RewrittenDeepLink { .. } => "RewrittenDeepLink",
             Self::ServerAlias { .. } => "ServerAlias",
             Self::SharedMiddlewares { .. } => "SharedMiddlewares",

@@ -103,9 +103,12 @@ pub(crate) fn by_its_own_annotations() -> Vec<Case> {
                 .warns(NO_PATH.0, NO_PATH.1),
         ),
         Case::new(
-            "cert-manager's challenge would be behind the login on Traefik too",
+            "cert-manager's challenge on the app's Ingress would be behind the login",
             traefik().app(on_traefik().annotation("acme.cert-manager.io/http01-edit-in-place", "true")),
-            refused("ChallengeInPlace", ["acme.cert-manager.io/http01-edit-in-place"]),
+            refused(
+                "ChallengeInPlace",
+                ["acme.cert-manager.io/http01-edit-in-place", "Traefik asks for a login", "remove it"],
+            ),
         ),
         Case::new(
             "Without the kind Middleware an app is refused with the way to get it",
@@ -365,6 +368,16 @@ pub(crate) fn in_place_of_nginx() -> Vec<Case> {
         ignores("auth-cache-key", "$remote_user$http_authorization"),
         ignores("auth-always-set-cookie", "yes"),
         ignores("backend-protocol", "FCGI"),
+        Case::new(
+            "Traefik in place of nginx asks for a login at an ACME challenge too, and so refuses it on the app's Ingress",
+            migration().app(migrated(app().annotation("acme.cert-manager.io/http01-edit-in-place", "true"))),
+            refused("ChallengeInPlace", ["acme.cert-manager.io/http01-edit-in-place", "Traefik asks for a login"]),
+        ),
+        Case::new(
+            "Traefik in place of nginx asks for a login at every path",
+            migration().app(migrated(app().path("/", "Prefix").path("/.well-known/acme-challenge/x", "Exact"))),
+            in_place(),
+        ),
         refuses("canary", "true", "Canary", "put the opt-in on the main Ingress"),
         refuses("ssl-passthrough", "true", "TlsPassthrough", "remove that annotation"),
         refuses("upstream-vhost", "n8n.internal", "UpstreamHost", "\"n8n.internal\""),

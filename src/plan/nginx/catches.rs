@@ -1,4 +1,4 @@
-//! What is warned of on ingress-nginx: annotations of people with which the app is protected, and yet not as they may think.
+//! What is warned of on ingress-nginx: what people wrote with which the app is protected, and yet not as they may think.
 
 use super::values::text;
 use crate::facts::AppFacts;
@@ -7,6 +7,9 @@ use crate::plan::warning::Warning;
 const AUTH_SNIPPET: &str = "nginx.ingress.kubernetes.io/auth-snippet";
 const CUSTOM_HTTP_ERRORS: &str = "nginx.ingress.kubernetes.io/custom-http-errors";
 const SATISFY: &str = "nginx.ingress.kubernetes.io/satisfy";
+
+/// Paths without a login that are named; more need no longer text.
+const MAX_PATHS: usize = 3;
 
 /// Everything of that kind on `app`.
 pub(super) fn of(app: &AppFacts) -> Vec<Warning> {
@@ -22,6 +25,8 @@ pub(super) fn of(app: &AppFacts) -> Vec<Warning> {
     }
     warnings.extend(has(AUTH_SNIPPET).map(|key| Warning::AuthSnippet { key }));
     warnings.extend(forgeable_identity(app));
+    let open = app.no_auth_paths.iter().take(MAX_PATHS);
+    warnings.extend(open.map(|path| Warning::NoAuthLocation { path: path.to_string() }));
     warnings
 }
 
