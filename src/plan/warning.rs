@@ -37,9 +37,10 @@ pub enum Warning {
     Redirect { key: String },
 
     #[error(
-        "annotation {key} lists 401, so visitors see an error page instead of the login: take 401 out of it"
+        "annotation {key} has nginx look at the app's own errors, so a 401 of the app sends visitors who are logged in to log in again, \
+         without end: remove it if the app answers 401"
     )]
-    InterceptsLogin { key: String },
+    LoginLoop { key: String },
 
     #[error(
         "annotation {key} adds to nginx's login check what this controller does not look at; X-Forwarded-Host with $http_host in it, as \
@@ -108,7 +109,7 @@ impl Warning {
         "DefaultBackend",
         "SatisfyAny",
         "Redirect",
-        "InterceptsLogin",
+        "LoginLoop",
         "AuthSnippet",
         "ForgeableIdentity",
         "NoAuthLocation",
@@ -130,7 +131,7 @@ impl Warning {
             Self::DefaultBackend => "DefaultBackend",
             Self::SatisfyAny { .. } => "SatisfyAny",
             Self::Redirect { .. } => "Redirect",
-            Self::InterceptsLogin { .. } => "InterceptsLogin",
+            Self::LoginLoop { .. } => "LoginLoop",
             Self::AuthSnippet { .. } => "AuthSnippet",
             Self::ForgeableIdentity { .. } => "ForgeableIdentity",
             Self::NoAuthLocation { .. } => "NoAuthLocation",

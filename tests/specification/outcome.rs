@@ -128,6 +128,7 @@ pub(crate) fn protected() -> Protected {
             "/outpost.goauthentik.io (ImplementationSpecific) to authentik-proxy-outpost:9000",
         )
         .with("Ingress owner", "n8n uid-of-n8n")
+        .with("Ingress annotation custom-http-errors", "418")
         .with("Ingress annotation enable-global-auth", "false")
         .with("Ingress annotation proxy-buffer-size", "16k")
         .with("Ingress annotation sso.djieno.com/app", "n8n")

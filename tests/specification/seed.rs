@@ -75,6 +75,7 @@ metadata:
   annotations:
     external-dns.alpha.kubernetes.io/controller: ignore
     external-dns.kubernetes.io/controller: ignore
+    nginx.ingress.kubernetes.io/custom-http-errors: "418"
     nginx.ingress.kubernetes.io/enable-global-auth: "false"
     nginx.ingress.kubernetes.io/proxy-buffer-size: 16k
     sso.djieno.com/app: n8n

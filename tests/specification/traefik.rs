@@ -307,7 +307,7 @@ pub(crate) fn in_place_of_nginx() -> Vec<Case> {
     };
     let ignores = |key: &'static str, value: &'static str| {
         Case::new(
-            format!("Traefik in place of nginx does not read {key}, so {value:?} is no obstacle"),
+            format!("Traefik in place of nginx makes nothing of {key}: {value:?}"),
             migration().app(migrated(app().nginx(key, value))),
             in_place(),
         )
@@ -687,6 +687,7 @@ fn in_place() -> Protected {
         .without("auth-")
         .without("proxy-buffer-size")
         .without("Ingress annotation proxy-buffer-size")
+        .without("Ingress annotation custom-http-errors")
         .with("Ingress class", "migration")
         .with("auth-url", DIRECT)
         .with("auth-response-headers", HEADERS)

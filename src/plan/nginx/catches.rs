@@ -5,7 +5,6 @@ use crate::facts::AppFacts;
 use crate::plan::warning::Warning;
 
 const AUTH_SNIPPET: &str = "nginx.ingress.kubernetes.io/auth-snippet";
-const CUSTOM_HTTP_ERRORS: &str = "nginx.ingress.kubernetes.io/custom-http-errors";
 const SATISFY: &str = "nginx.ingress.kubernetes.io/satisfy";
 
 /// Paths without a login that are named; more need no longer text.
@@ -19,10 +18,9 @@ pub(super) fn of(app: &AppFacts) -> Vec<Warning> {
         warnings.push(Warning::SatisfyAny { key: SATISFY.to_owned() });
     }
     warnings.extend(super::redirect_warnings(app));
-    let errors = app.annotation(CUSTOM_HTTP_ERRORS).unwrap_or_default();
-    if errors.split(',').any(|code| code.trim() == "401") {
-        warnings.push(Warning::InterceptsLogin { key: CUSTOM_HTTP_ERRORS.to_owned() });
-    }
+    // Whatever is in the list: nginx then looks at all errors of the app, and for 401 it has the way to the login.
+    let errors = text(app, super::CUSTOM_HTTP_ERRORS);
+    warnings.extend(errors.map(|_| Warning::LoginLoop { key: super::CUSTOM_HTTP_ERRORS.to_owned() }));
     warnings.extend(has(AUTH_SNIPPET).map(|key| Warning::AuthSnippet { key }));
     warnings.extend(forgeable_identity(app));
     let open = app.no_auth_paths.iter().take(MAX_PATHS);

@@ -29,6 +29,7 @@ const AUTH_CACHE_KEY: &str = "nginx.ingress.kubernetes.io/auth-cache-key";
 const AUTH_METHOD: &str = "nginx.ingress.kubernetes.io/auth-method";
 const BACKEND_PROTOCOL: &str = "nginx.ingress.kubernetes.io/backend-protocol";
 const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
+const CUSTOM_HTTP_ERRORS: &str = "nginx.ingress.kubernetes.io/custom-http-errors";
 const ENABLE_GLOBAL_AUTH: &str = "nginx.ingress.kubernetes.io/enable-global-auth";
 const PROXY_BUFFER_SIZE: &str = "nginx.ingress.kubernetes.io/proxy-buffer-size";
 pub(super) const REWRITE_TARGET: &str = "nginx.ingress.kubernetes.io/rewrite-target";
@@ -38,6 +39,11 @@ const REDIRECTS: [&str; 2] =
 
 /// authentik's identity headers with a JWT outgrow nginx's default of 4k, and the answer is then 500.
 const BUFFER_SIZE: &str = "16k";
+
+/// An answer that no outpost gives. An Ingress with a list of such answers of its own, whatever is in it, is exempt from
+/// `custom-http-errors` in ingress-nginx's `ConfigMap`, by which a page of errors would take the place of the outpost's answers. On the
+/// route `host` the check goes through this Ingress, and a page in place of 401 that comes with 200 would let everybody in.
+const NO_ANSWER: &str = "418";
 
 /// Header of the outpost's answers that is for the browser and not for the app.
 const SET_COOKIE: &str = "Set-Cookie";
@@ -133,6 +139,7 @@ impl DataPlane for Nginx {
 
     fn outpost_ingress_annotations(&self, _app: &AppFacts, request: &Request) -> BTreeMap<String, String> {
         let mut annotations = route_annotations(request);
+        annotations.insert(CUSTOM_HTTP_ERRORS.to_owned(), NO_ANSWER.to_owned());
         annotations.insert(PROXY_BUFFER_SIZE.to_owned(), BUFFER_SIZE.to_owned());
         annotations
     }
