@@ -391,7 +391,20 @@ fn own_annotations() -> Vec<Case> {
         Case::new(
             "A user's own proxy-buffer-size is respected, whatever it is",
             World::new().app(app().nginx("proxy-buffer-size", "8k")),
-            protected().without("proxy-buffer-size"),
+            protected().without("proxy-b"),
+        ),
+        Case::new(
+            "Beside a user's own proxy-busy-buffers-size the controller's proxy-buffer-size could end all reloads",
+            World::new().app(app().nginx("proxy-busy-buffers-size", "8k")),
+            protected()
+                .without("proxy-b")
+                .warns("SmallBuffers", ["proxy-busy-buffers-size", "write proxy-buffer-size: 16k"]),
+        ),
+        Case::new(
+            "Who sets both buffer sizes knows what he does",
+            World::new()
+                .app(app().nginx("proxy-busy-buffers-size", "64k").nginx("proxy-buffer-size", "32k")),
+            protected().without("proxy-b"),
         ),
         Case::new(
             "The proxy-buffer-size that the controller wrote stays the controller's",

@@ -62,6 +62,13 @@ pub enum Warning {
     NoAuthLocation { path: String },
 
     #[error(
+        "annotation {key} keeps this controller from setting proxy-buffer-size, with which it might not go together, and then nginx would \
+         take no changes at all: visitors whose identity headers are longer than 4k get 500. Remove it, or write proxy-buffer-size: 16k and \
+         at least that in it"
+    )]
+    SmallBuffers { key: String },
+
+    #[error(
         "annotation {key} changes the path before the outpost is asked, so after the login visitors land on the changed path and \
          not where they were going"
     )]
@@ -102,7 +109,7 @@ pub enum Warning {
 
 impl Warning {
     /// All that [`Warning::reason`] may answer.
-    pub const REASONS: [&'static str; 17] = [
+    pub const REASONS: [&'static str; 18] = [
         "OpenNeighbour",
         "WildcardHost",
         "HostlessRule",
@@ -113,6 +120,7 @@ impl Warning {
         "AuthSnippet",
         "ForgeableIdentity",
         "NoAuthLocation",
+        "SmallBuffers",
         "RewrittenDeepLink",
         "ServerAlias",
         "SharedMiddlewares",
@@ -135,6 +143,7 @@ impl Warning {
             Self::AuthSnippet { .. } => "AuthSnippet",
             Self::ForgeableIdentity { .. } => "ForgeableIdentity",
             Self::NoAuthLocation { .. } => "NoAuthLocation",
+            Self::SmallBuffers { .. } => "SmallBuffers",
             Self::RewrittenDeepLink { .. } => "RewrittenDeepLink",
             Self::ServerAlias { .. } => "ServerAlias",
             Self::SharedMiddlewares { .. } => "SharedMiddlewares",

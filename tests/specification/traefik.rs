@@ -443,7 +443,8 @@ pub(crate) fn copies_by_migration() -> Vec<Case> {
                         )
                         .nginx("auth-response-headers", &format!("Set-Cookie,{HEADERS}"))
                         .nginx("auth-proxy-set-headers", "n8n-prd/authentik-headers-d7864635f2")
-                        .nginx("proxy-buffer-size", "16k"),
+                        .nginx("proxy-buffer-size", "16k")
+                        .nginx("proxy-busy-buffers-size", "16k"),
                 ),
                 &[("sso.djieno.com/status", "Pending")],
             )),
@@ -685,8 +686,8 @@ fn in_place() -> Protected {
     protected()
         .without("ConfigMap")
         .without("auth-")
-        .without("proxy-buffer-size")
-        .without("Ingress annotation proxy-buffer-size")
+        .without("proxy-b")
+        .without("Ingress annotation proxy-b")
         .without("Ingress annotation custom-http-errors")
         .with("Ingress class", "migration")
         .with("auth-url", DIRECT)

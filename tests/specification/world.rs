@@ -251,6 +251,7 @@ pub(crate) fn our_route<const N: usize>(namespace: &str, app: &str, hosts: [&str
         .nginx("custom-http-errors", "418")
         .nginx("enable-global-auth", "false")
         .nginx("proxy-buffer-size", "16k")
+        .nginx("proxy-busy-buffers-size", "16k")
         .annotation("external-dns.kubernetes.io/controller", "ignore")
         .annotation("external-dns.alpha.kubernetes.io/controller", "ignore")
 }

@@ -23,6 +23,7 @@ pub(super) fn of(app: &AppFacts) -> Vec<Warning> {
     warnings.extend(errors.map(|_| Warning::LoginLoop { key: super::CUSTOM_HTTP_ERRORS.to_owned() }));
     warnings.extend(has(AUTH_SNIPPET).map(|key| Warning::AuthSnippet { key }));
     warnings.extend(forgeable_identity(app));
+    warnings.extend(small_buffers(app));
     let open = app.no_auth_paths.iter().take(MAX_PATHS);
     warnings.extend(open.map(|path| Warning::NoAuthLocation { path: path.to_string() }));
     warnings
@@ -40,4 +41,11 @@ fn forgeable_identity(app: &AppFacts) -> Option<Warning> {
         _ => return None,
     };
     Some(Warning::ForgeableIdentity { key: super::BACKEND_PROTOCOL.to_owned(), found: found.to_owned(), remedy })
+}
+
+/// Beside a size of the busy buffers of people's own, this controller sets none of nginx's.
+fn small_buffers(app: &AppFacts) -> Option<Warning> {
+    app.foreign_annotation(super::PROXY_BUSY_BUFFERS_SIZE)?;
+    let is_alone = app.foreign_annotation(super::PROXY_BUFFER_SIZE).is_none();
+    is_alone.then(|| Warning::SmallBuffers { key: super::PROXY_BUSY_BUFFERS_SIZE.to_owned() })
 }

@@ -32,13 +32,18 @@ const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
 const CUSTOM_HTTP_ERRORS: &str = "nginx.ingress.kubernetes.io/custom-http-errors";
 const ENABLE_GLOBAL_AUTH: &str = "nginx.ingress.kubernetes.io/enable-global-auth";
 const PROXY_BUFFER_SIZE: &str = "nginx.ingress.kubernetes.io/proxy-buffer-size";
+const PROXY_BUSY_BUFFERS_SIZE: &str = "nginx.ingress.kubernetes.io/proxy-busy-buffers-size";
 pub(super) const REWRITE_TARGET: &str = "nginx.ingress.kubernetes.io/rewrite-target";
 const SSL_PASSTHROUGH: &str = "nginx.ingress.kubernetes.io/ssl-passthrough";
 const REDIRECTS: [&str; 2] =
     ["nginx.ingress.kubernetes.io/permanent-redirect", "nginx.ingress.kubernetes.io/temporal-redirect"];
 
-/// authentik's identity headers with a JWT outgrow nginx's default of 4k, and the answer is then 500.
-const BUFFER_SIZE: &str = "16k";
+/// What of nginx's buffers has to be set. authentik's identity headers with a JWT outgrow the default of 4k, and the answer is then 500.
+///
+/// Both or neither: nginx takes no configuration at all, of any app, in which not `proxy_buffer_size` <= `proxy_busy_buffers_size` <=
+/// all `proxy_buffers` but one, and the `ConfigMap` of ingress-nginx may have another value for the second. Equal, they are right with
+/// any number of buffers.
+const BUFFERS: [(&str, &str); 2] = [(PROXY_BUFFER_SIZE, "16k"), (PROXY_BUSY_BUFFERS_SIZE, "16k")];
 
 /// An answer that no outpost gives. An Ingress with a list of such answers of its own, whatever is in it, is exempt from
 /// `custom-http-errors` in ingress-nginx's `ConfigMap`, by which a page of errors would take the place of the outpost's answers. On the
@@ -120,8 +125,8 @@ impl DataPlane for Nginx {
             (AUTH_RESPONSE_HEADERS.to_owned(), [&[SET_COOKIE], &IDENTITY_HEADERS[..]].concat().join(",")),
             (AUTH_PROXY_SET_HEADERS.to_owned(), headers.to_string()),
         ]);
-        if app.foreign_annotation(PROXY_BUFFER_SIZE).is_none() {
-            annotations.insert(PROXY_BUFFER_SIZE.to_owned(), BUFFER_SIZE.to_owned());
+        if BUFFERS.iter().all(|(key, _)| app.foreign_annotation(key).is_none()) {
+            annotations.extend(buffers());
         }
         annotations
     }
@@ -140,13 +145,17 @@ impl DataPlane for Nginx {
     fn outpost_ingress_annotations(&self, _app: &AppFacts, request: &Request) -> BTreeMap<String, String> {
         let mut annotations = route_annotations(request);
         annotations.insert(CUSTOM_HTTP_ERRORS.to_owned(), NO_ANSWER.to_owned());
-        annotations.insert(PROXY_BUFFER_SIZE.to_owned(), BUFFER_SIZE.to_owned());
+        annotations.extend(buffers());
         annotations
     }
 
     fn annotation_using_outpost(&self, _ingress: &IngressFacts, app: &AppFacts) -> Option<&'static str> {
         auth_url_to_outpost(app)
     }
+}
+
+fn buffers() -> impl Iterator<Item = (String, String)> {
+    BUFFERS.into_iter().map(|(key, size)| (key.to_owned(), size.to_owned()))
 }
 
 /// What nobody who reads these annotations can protect.
