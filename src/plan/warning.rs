@@ -49,6 +49,24 @@ pub enum Warning {
     AuthSnippet { key: String },
 
     #[error(
+        "annotation {key} adds to nginx's configuration what this controller does not look at: a location, a rewrite or an auth_request \
+         in it can let strangers in. Remove it, or see to it that it holds nothing of the kind"
+    )]
+    UncheckedSnippet { key: String },
+
+    #[error(
+        "annotation {key} makes ingress-nginx 1.12 and later, where the admin turned use-http2 off, answer 500 to everybody who is logged in: \
+         remove it"
+    )]
+    AuthKeepalive { key: String },
+
+    #[error(
+        "annotation {key} sends copies of all requests elsewhere, with the visitors' cookies and with identity headers as the client \
+         sent them: remove it, or see to it that nothing there believes these headers"
+    )]
+    Mirror { key: String },
+
+    #[error(
         "annotation {key} is {}: with it ingress-nginx hands the app the identity headers that the client sent and not the outpost's, so \
          whoever is logged in can pass for anybody: {remedy}", quoted(.found)
     )]
@@ -109,7 +127,7 @@ pub enum Warning {
 
 impl Warning {
     /// All that [`Warning::reason`] may answer.
-    pub const REASONS: [&'static str; 18] = [
+    pub const REASONS: [&'static str; 21] = [
         "OpenNeighbour",
         "WildcardHost",
         "HostlessRule",
@@ -118,6 +136,9 @@ impl Warning {
         "Redirect",
         "LoginLoop",
         "AuthSnippet",
+        "UncheckedSnippet",
+        "AuthKeepalive",
+        "Mirror",
         "ForgeableIdentity",
         "NoAuthLocation",
         "SmallBuffers",
@@ -141,6 +162,9 @@ impl Warning {
             Self::Redirect { .. } => "Redirect",
             Self::LoginLoop { .. } => "LoginLoop",
             Self::AuthSnippet { .. } => "AuthSnippet",
+            Self::UncheckedSnippet { .. } => "UncheckedSnippet",
+            Self::AuthKeepalive { .. } => "AuthKeepalive",
+            Self::Mirror { .. } => "Mirror",
             Self::ForgeableIdentity { .. } => "ForgeableIdentity",
             Self::NoAuthLocation { .. } => "NoAuthLocation",
             Self::SmallBuffers { .. } => "SmallBuffers",

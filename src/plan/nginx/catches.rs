@@ -4,8 +4,16 @@ use super::values::text;
 use crate::facts::AppFacts;
 use crate::plan::warning::Warning;
 
+const AUTH_KEEPALIVE: &str = "nginx.ingress.kubernetes.io/auth-keepalive";
 const AUTH_SNIPPET: &str = "nginx.ingress.kubernetes.io/auth-snippet";
+const MIRROR_TARGET: &str = "nginx.ingress.kubernetes.io/mirror-target";
 const SATISFY: &str = "nginx.ingress.kubernetes.io/satisfy";
+
+/// Pieces of configuration in which anything can be, beside that in the check itself.
+const SNIPPETS: [&str; 2] = [
+    "nginx.ingress.kubernetes.io/configuration-snippet",
+    "nginx.ingress.kubernetes.io/server-snippet",
+];
 
 /// Paths without a login that are named; more need no longer text.
 const MAX_PATHS: usize = 3;
@@ -22,6 +30,11 @@ pub(super) fn of(app: &AppFacts) -> Vec<Warning> {
     let errors = text(app, super::CUSTOM_HTTP_ERRORS);
     warnings.extend(errors.map(|_| Warning::LoginLoop { key: super::CUSTOM_HTTP_ERRORS.to_owned() }));
     warnings.extend(has(AUTH_SNIPPET).map(|key| Warning::AuthSnippet { key }));
+    warnings.extend(SNIPPETS.into_iter().filter_map(has).map(|key| Warning::UncheckedSnippet { key }));
+    // Its lines for this count headers from one where those of its template count from zero.
+    let is_kept_alive = app.annotation(AUTH_KEEPALIVE).and_then(|value| value.parse::<i64>().ok()) > Some(0);
+    warnings.extend(is_kept_alive.then(|| Warning::AuthKeepalive { key: AUTH_KEEPALIVE.to_owned() }));
+    warnings.extend(text(app, MIRROR_TARGET).map(|_| Warning::Mirror { key: MIRROR_TARGET.to_owned() }));
     warnings.extend(forgeable_identity(app));
     warnings.extend(small_buffers(app));
     let open = app.no_auth_paths.iter().take(MAX_PATHS);
