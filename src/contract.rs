@@ -68,6 +68,10 @@ pub const ROUTER_MIDDLEWARES: &str = "traefik.ingress.kubernetes.io/router.middl
 /// Annotation by which an Ingress of ingress-nginx's kind has every request asked about.
 pub const AUTH_URL: &str = "nginx.ingress.kubernetes.io/auth-url";
 
+/// Annotation by which an Ingress of ingress-nginx's kind has TLS passed through unopened, for whole hosts: one Ingress decides for
+/// all that serve the same host.
+pub const SSL_PASSTHROUGH: &str = "nginx.ingress.kubernetes.io/ssl-passthrough";
+
 /// Value of [`AUTH_URL`] that closes an app before it is protected: `.invalid` resolves nowhere (RFC 2606), so every auth check
 /// fails and every request is answered with 500.
 pub const CLOSED_URL: &str = "http://ingress-sso.invalid/closed";

@@ -402,8 +402,7 @@ fn own_annotations() -> Vec<Case> {
         ),
         Case::new(
             "Who sets both buffer sizes knows what he does",
-            World::new()
-                .app(app().nginx("proxy-busy-buffers-size", "64k").nginx("proxy-buffer-size", "32k")),
+            World::new().app(app().nginx("proxy-busy-buffers-size", "64k").nginx("proxy-buffer-size", "32k")),
             protected().without("proxy-b"),
         ),
         Case::new(
@@ -969,6 +968,37 @@ fn catches() -> Vec<Case> {
             World::new().app(app()).app(neighbour("other", "site")),
             protected()
                 .warns("OpenNeighbour", ["app.djieno.com", "other/site", "Put the annotation on it too"]),
+        ),
+        Case::new(
+            "A neighbour that has TLS passed through opens the whole host",
+            World::new().app(app()).app(neighbour("other", "site").nginx("ssl-passthrough", "true")),
+            protected()
+                .warns("OpenNeighbour", ["other/site"])
+                .warns("TlsPassedThrough", ["app.djieno.com", "other/site", "remove ssl-passthrough there"]),
+        ),
+        Case::new(
+            "A refused app that has TLS passed through opens those beside it as well",
+            World::new().app(app()).app(
+                neighbour("other", "site")
+                    .nginx("ssl-passthrough", "t")
+                    .sso("authentik", "true")
+                    .created(2000),
+            ),
+            protected().warns("TlsPassedThrough", ["other/site"]),
+        ),
+        Case::new(
+            "What a neighbour has passed through on another host, on another class or not at all is nothing to this app",
+            World::new()
+                .app(app())
+                .app(ingress("other", "a").host("a.djieno.com").nginx("ssl-passthrough", "true"))
+                .app(
+                    ingress("other", "b")
+                        .host("app.djieno.com")
+                        .class("other")
+                        .nginx("ssl-passthrough", "true"),
+                )
+                .app(ingress("other", "c").host("c.djieno.com").nginx("ssl-passthrough", "yes")),
+            protected(),
         ),
         Case::new(
             "A neighbour that opted out with \"false\" stays open as well",

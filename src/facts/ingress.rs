@@ -1,9 +1,9 @@
 //! What is remembered of an Ingress.
 
-use super::{Host, Identity, Names, ObjectKey, is_dns_label, is_dns_subdomain, is_ours};
+use super::{Host, Identity, Names, ObjectKey, is_dns_label, is_dns_subdomain, is_go_true, is_ours};
 use crate::contract::{
     AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, Keys, LEGACY_CLASS, MANAGER, NO_AUTH_LOCATION, OUTPOST_PATH,
-    OUTPOST_PATH_TYPE, ROUTER_MIDDLEWARES, outpost_ingress_name, own_middleware_in,
+    OUTPOST_PATH_TYPE, ROUTER_MIDDLEWARES, SSL_PASSTHROUGH, outpost_ingress_name, own_middleware_in,
 };
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
@@ -70,6 +70,8 @@ pub struct IngressFacts {
     pub created: i64,
     /// Whether deletion has begun (`deletionTimestamp` is set).
     pub deleting: bool,
+    /// Whether it has TLS of its hosts passed through unopened.
+    pub passes_tls_through: bool,
     /// The class that serves it.
     pub class: ClassRef,
     /// Distinct hosts of its rules, in order.
@@ -266,6 +268,7 @@ impl IngressFacts {
             identity: Identity::of(&ingress.metadata),
             created: created.map_or(i64::MAX, |time| time.0.as_second()),
             deleting: ingress.metadata.deletion_timestamp.is_some(),
+            passes_tls_through: annotation(&ingress.metadata, SSL_PASSTHROUGH).is_some_and(is_go_true),
             class: ClassRef::of(ingress),
             hosts: hosts.into(),
             outpost_paths: outpost_paths(ingress),

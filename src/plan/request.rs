@@ -1,9 +1,9 @@
 //! What an app asks for, with every name in it resolved: the step from words in annotations to known things.
 
+use super::Dialect;
 use super::outpost::{Discovered, Outpost};
 use super::refusal::Refusal;
 use super::waiting::Waiting;
-use super::Dialect;
 use crate::config::{AuthRoute, Scheme, Settings};
 use crate::facts::{AppFacts, Host, IngressClassFacts, IngressFacts, ObjectKey, OptIn};
 use std::collections::BTreeMap;
@@ -141,6 +141,11 @@ impl Request {
     /// Whether a long regular expression among the paths of a host can take the outpost path.
     pub fn fears_long_regex(&self) -> bool {
         self.dialect.plane().lets_long_regex_win()
+    }
+
+    /// Whether another Ingress can have TLS of a host passed through unopened, and with it the app.
+    pub fn fears_tls_passthrough(&self) -> bool {
+        self.dialect.plane().lets_others_pass_tls_through()
     }
 
     /// An annotation that somebody else wrote is theirs; where it differs, one of the two has to give way. A copy of what

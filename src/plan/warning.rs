@@ -11,9 +11,15 @@ use thiserror::Error;
 pub enum Warning {
     #[error(
         "Ingress {ingress} serves {host} as well and does not ask for protection: its paths stay open. Put the annotation \
-         on it too, unless that is meant"
+         on it too, unless that is meant or it is a canary of this app"
     )]
     OpenNeighbour { host: Host, ingress: ObjectKey },
+
+    #[error(
+        "Ingress {ingress} has TLS of {host} passed through unopened, for this app as well, so over https nobody is asked for a login, if \
+         the admin allows it: remove ssl-passthrough there"
+    )]
+    TlsPassedThrough { host: Host, ingress: ObjectKey },
 
     #[error(
         "the wildcard host {host} needs a provider of the type \"Forward auth (domain level)\" in authentik"
@@ -127,8 +133,9 @@ pub enum Warning {
 
 impl Warning {
     /// All that [`Warning::reason`] may answer.
-    pub const REASONS: [&'static str; 21] = [
+    pub const REASONS: [&'static str; 22] = [
         "OpenNeighbour",
+        "TlsPassedThrough",
         "WildcardHost",
         "HostlessRule",
         "DefaultBackend",
@@ -155,6 +162,7 @@ impl Warning {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::OpenNeighbour { .. } => "OpenNeighbour",
+            Self::TlsPassedThrough { .. } => "TlsPassedThrough",
             Self::WildcardHost { .. } => "WildcardHost",
             Self::HostlessRule => "HostlessRule",
             Self::DefaultBackend => "DefaultBackend",

@@ -8,7 +8,7 @@ use ingress_sso::config::TraefikSettings;
 use ingress_sso::index::{Index, Source};
 use ingress_sso::middleware::{ForwardAuth, Middleware, MiddlewareSpec};
 use ingress_sso::plan::Dialect;
-use ingress_sso_testbed::builders::{IngressBuilder, ingress_class};
+use ingress_sso_testbed::builders::{IngressBuilder, ingress, ingress_class};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use serde_json::json;
@@ -371,11 +371,25 @@ pub(crate) fn in_place_of_nginx() -> Vec<Case> {
         Case::new(
             "Traefik in place of nginx asks for a login at an ACME challenge too, and so refuses it on the app's Ingress",
             migration().app(migrated(app().annotation("acme.cert-manager.io/http01-edit-in-place", "true"))),
-            refused("ChallengeInPlace", ["acme.cert-manager.io/http01-edit-in-place", "Traefik asks for a login"]),
+            refused(
+                "ChallengeInPlace",
+                ["acme.cert-manager.io/http01-edit-in-place", "Traefik asks for a login"],
+            ),
+        ),
+        Case::new(
+            "Traefik in place of nginx lets a neighbour have TLS of the host passed through as well",
+            migration().app(migrated(app())).app(migrated(
+                ingress("other", "site")
+                    .host("app.djieno.com")
+                    .path("/api", "Prefix")
+                    .nginx("ssl-passthrough", "true"),
+            )),
+            in_place().warns("OpenNeighbour", ["other/site"]).warns("TlsPassedThrough", ["other/site"]),
         ),
         Case::new(
             "Traefik in place of nginx asks for a login at every path",
-            migration().app(migrated(app().path("/", "Prefix").path("/.well-known/acme-challenge/x", "Exact"))),
+            migration()
+                .app(migrated(app().path("/", "Prefix").path("/.well-known/acme-challenge/x", "Exact"))),
             in_place(),
         ),
         refuses("canary", "true", "Canary", "put the opt-in on the main Ingress"),

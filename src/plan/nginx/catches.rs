@@ -10,10 +10,8 @@ const MIRROR_TARGET: &str = "nginx.ingress.kubernetes.io/mirror-target";
 const SATISFY: &str = "nginx.ingress.kubernetes.io/satisfy";
 
 /// Pieces of configuration in which anything can be, beside that in the check itself.
-const SNIPPETS: [&str; 2] = [
-    "nginx.ingress.kubernetes.io/configuration-snippet",
-    "nginx.ingress.kubernetes.io/server-snippet",
-];
+const SNIPPETS: [&str; 2] =
+    ["nginx.ingress.kubernetes.io/configuration-snippet", "nginx.ingress.kubernetes.io/server-snippet"];
 
 /// Paths without a login that are named; more need no longer text.
 const MAX_PATHS: usize = 3;
@@ -53,7 +51,11 @@ fn forgeable_identity(app: &AppFacts) -> Option<Warning> {
         "GRPC" | "GRPCS" if found.bytes().any(|byte| byte.is_ascii_lowercase()) => "write it in capitals",
         _ => return None,
     };
-    Some(Warning::ForgeableIdentity { key: super::BACKEND_PROTOCOL.to_owned(), found: found.to_owned(), remedy })
+    Some(Warning::ForgeableIdentity {
+        key: super::BACKEND_PROTOCOL.to_owned(),
+        found: found.to_owned(),
+        remedy,
+    })
 }
 
 /// Beside a size of the busy buffers of people's own, this controller sets none of nginx's.

@@ -10,11 +10,10 @@ use super::dialect::DataPlane;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::warning::Warning;
-pub(super) use values::is_go_true;
 use crate::config::{AuthRoute, Scheme, Settings};
 pub(super) use crate::contract::AUTH_URL;
-use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH};
-use crate::facts::{AppFacts, IngressFacts};
+use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH, SSL_PASSTHROUGH};
+use crate::facts::{AppFacts, IngressFacts, is_go_true};
 use std::collections::BTreeMap;
 
 /// What the keys of all its annotations begin with.
@@ -34,7 +33,6 @@ const ENABLE_GLOBAL_AUTH: &str = "nginx.ingress.kubernetes.io/enable-global-auth
 const PROXY_BUFFER_SIZE: &str = "nginx.ingress.kubernetes.io/proxy-buffer-size";
 const PROXY_BUSY_BUFFERS_SIZE: &str = "nginx.ingress.kubernetes.io/proxy-busy-buffers-size";
 pub(super) const REWRITE_TARGET: &str = "nginx.ingress.kubernetes.io/rewrite-target";
-const SSL_PASSTHROUGH: &str = "nginx.ingress.kubernetes.io/ssl-passthrough";
 const REDIRECTS: [&str; 2] =
     ["nginx.ingress.kubernetes.io/permanent-redirect", "nginx.ingress.kubernetes.io/temporal-redirect"];
 

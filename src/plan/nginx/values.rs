@@ -1,6 +1,6 @@
 //! How ingress-nginx reads the values of annotations, and what it makes of those that it does not allow.
 
-use crate::facts::AppFacts;
+use crate::facts::{AppFacts, is_go_true};
 
 const AUTH_ALWAYS_SET_COOKIE: &str = "nginx.ingress.kubernetes.io/auth-always-set-cookie";
 const AUTH_CACHE_DURATION: &str = "nginx.ingress.kubernetes.io/auth-cache-duration";
@@ -12,12 +12,7 @@ pub(super) fn text<'a>(app: &'a AppFacts, key: &str) -> Option<&'a str> {
     app.annotation(key).map(str::trim).filter(|value| !value.is_empty())
 }
 
-/// Whether Go's `strconv.ParseBool`, with which these annotations are read, takes `value` for true.
-pub(in crate::plan) fn is_go_true(value: &str) -> bool {
-    matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True")
-}
-
-/// Whether it takes `value` for true or for false.
+/// Whether Go's `strconv.ParseBool` takes `value` for true or for false.
 fn is_go_bool(value: &str) -> bool {
     is_go_true(value) || matches!(value, "0" | "f" | "F" | "FALSE" | "false" | "False")
 }
