@@ -6,6 +6,9 @@ const AUTH_ALWAYS_SET_COOKIE: &str = "nginx.ingress.kubernetes.io/auth-always-se
 const AUTH_CACHE_DURATION: &str = "nginx.ingress.kubernetes.io/auth-cache-duration";
 const AUTH_REQUEST_REDIRECT: &str = "nginx.ingress.kubernetes.io/auth-request-redirect";
 
+/// Whether ingress-nginx allows a value.
+type Rule = fn(&str) -> bool;
+
 /// The value of the annotation `key` as ingress-nginx reads one that is no number and no truth: without spaces around it, and
 /// `None` where nothing is left.
 pub(super) fn text<'a>(app: &'a AppFacts, key: &str) -> Option<&'a str> {
@@ -23,7 +26,7 @@ fn is_go_bool(value: &str) -> bool {
 /// parser (`annotations/authreq`) returns an error of neither kind, and what has such an error is treated as if nobody had asked for
 /// it: every visitor reaches the app.
 pub(super) fn dropping_the_check(app: &AppFacts) -> Option<(&'static str, &str)> {
-    let validated: [(&'static str, fn(&str) -> bool); 3] = [
+    let validated: [(&'static str, Rule); 3] = [
         (AUTH_ALWAYS_SET_COOKIE, is_go_bool),
         (AUTH_CACHE_DURATION, |value| value.bytes().all(|byte| is_basic(byte) || b", ".contains(&byte))),
         (AUTH_REQUEST_REDIRECT, |value| value.bytes().all(|byte| is_basic(byte) || b" ,?&=".contains(&byte))),

@@ -1,4 +1,4 @@
-//! An app that speaks FastCGI: it answers every request with the parameters that reached it, as JSON.
+//! An app that speaks `FastCGI`: it answers every request with the parameters that reached it, as JSON.
 
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Types of records, as the specification of FastCGI numbers them.
+/// Types of records, as the specification of `FastCGI` numbers them.
 const END_REQUEST: u8 = 3;
 const PARAMS: u8 = 4;
 const STDIN: u8 = 5;
