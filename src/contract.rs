@@ -28,6 +28,10 @@ pub const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 /// `/outpost.goauthentik.iox`, which outposts let through, stays with the app.
 pub const OUTPOST_PATH_TYPE: &str = "ImplementationSpecific";
 
+/// Paths that begin like this are served without a login by ingress-nginx, whatever the annotations of their Ingress: the default of
+/// `no-auth-locations` in its `ConfigMap`.
+pub const NO_AUTH_LOCATION: &str = "/.well-known/acme-challenge";
+
 /// Every header by which an outpost tells an app who its visitor is. A data plane replaces or drops those of the client
 /// that are listed to it; any other reaches the app as the client forged it.
 pub const IDENTITY_HEADERS: [&str; 12] = [
@@ -63,6 +67,10 @@ pub const ROUTER_MIDDLEWARES: &str = "traefik.ingress.kubernetes.io/router.middl
 
 /// Annotation by which an Ingress of ingress-nginx's kind has every request asked about.
 pub const AUTH_URL: &str = "nginx.ingress.kubernetes.io/auth-url";
+
+/// Annotation by which an Ingress of ingress-nginx's kind has TLS passed through unopened, for whole hosts: one Ingress decides for
+/// all that serve the same host.
+pub const SSL_PASSTHROUGH: &str = "nginx.ingress.kubernetes.io/ssl-passthrough";
 
 /// Value of [`AUTH_URL`] that closes an app before it is protected: `.invalid` resolves nowhere (RFC 2606), so every auth check
 /// fails and every request is answered with 500.

@@ -391,7 +391,19 @@ fn own_annotations() -> Vec<Case> {
         Case::new(
             "A user's own proxy-buffer-size is respected, whatever it is",
             World::new().app(app().nginx("proxy-buffer-size", "8k")),
-            protected().without("proxy-buffer-size"),
+            protected().without("proxy-b"),
+        ),
+        Case::new(
+            "Beside a user's own proxy-busy-buffers-size the controller's proxy-buffer-size could end all reloads",
+            World::new().app(app().nginx("proxy-busy-buffers-size", "8k")),
+            protected()
+                .without("proxy-b")
+                .warns("SmallBuffers", ["proxy-busy-buffers-size", "write proxy-buffer-size: 16k"]),
+        ),
+        Case::new(
+            "Who sets both buffer sizes knows what he does",
+            World::new().app(app().nginx("proxy-busy-buffers-size", "64k").nginx("proxy-buffer-size", "32k")),
+            protected().without("proxy-b"),
         ),
         Case::new(
             "The proxy-buffer-size that the controller wrote stays the controller's",
@@ -690,9 +702,23 @@ fn what_nginx_cannot_protect() -> Vec<Case> {
     };
     let harmless = |key: &'static str, value: &'static str| {
         Case::new(
-            format!("{key}: {value:?} is false to ingress-nginx, and so no obstacle"),
+            format!("{key}: {value:?} is no obstacle on ingress-nginx"),
             World::new().app(app().annotation(key, value)),
             protected(),
+        )
+    };
+    let drops_the_login = |name: &str, value: &str| {
+        Case::new(
+            format!("{name}: {value:?} makes ingress-nginx leave out the login check"),
+            World::new().app(app().nginx(name, value)),
+            refused(
+                "LoginDropped",
+                [
+                    &format!("nginx.ingress.kubernetes.io/{name} is {value:?}"),
+                    "leaves out the whole login check",
+                    "correct or remove",
+                ],
+            ),
         )
     };
     let rewriting = || app().nginx("rewrite-target", "/$1");
@@ -719,11 +745,7 @@ fn what_nginx_cannot_protect() -> Vec<Case> {
             World::new().app(app().nginx("auth-tls-secret", "n8n-prd/ca").sso("auth-route", "direct")),
             protected().directly(),
         ),
-        Case::new(
-            "An ACME challenge inside the app's Ingress would end behind the login",
-            World::new().app(app().annotation("acme.cert-manager.io/http01-edit-in-place", "true")),
-            refused("ChallengeInPlace", ["acme.cert-manager.io/http01-edit-in-place", "remove it"]),
-        ),
+        harmless("acme.cert-manager.io/http01-edit-in-place", "true"),
         Case::new(
             "auth-method would open old outposts to strangers",
             World::new().app(app().nginx("auth-method", "GET")),
@@ -732,6 +754,32 @@ fn what_nginx_cannot_protect() -> Vec<Case> {
                 ["nginx.ingress.kubernetes.io/auth-method", "2025.12.5", "remove that annotation"],
             ),
         ),
+        Case::new(
+            "Answers of the outpost that nginx keeps would let in others than those whom they are for",
+            World::new().app(app().nginx("auth-cache-key", "$remote_user$http_authorization")),
+            refused(
+                "CachedLogin",
+                [
+                    "nginx.ingress.kubernetes.io/auth-cache-key is \"$remote_user$http_authorization\"",
+                    "remove that annotation",
+                ],
+            ),
+        ),
+        Case::new(
+            "No key for answers that nginx is to keep hides an answer for an open path from the others",
+            World::new().app(app().nginx("auth-cache-key", "$http_cookie").sso("auth-route", "direct")),
+            refused("CachedLogin", ["\"$http_cookie\"", "an answer for an open path counts for all"]),
+        ),
+        harmless("nginx.ingress.kubernetes.io/auth-cache-key", ""),
+        harmless("nginx.ingress.kubernetes.io/auth-cache-duration", "200 202 10m, 401 5m"),
+        drops_the_login("auth-cache-duration", "200 5m; 401 1m"),
+        harmless("nginx.ingress.kubernetes.io/auth-request-redirect", "https://app.djieno.com/x?a=b&c=d, e"),
+        drops_the_login("auth-request-redirect", "https://app.djieno.com$request_uri"),
+        drops_the_login("auth-request-redirect", "https://app.djieno.com/ü"),
+        harmless("nginx.ingress.kubernetes.io/auth-always-set-cookie", "False"),
+        harmless("nginx.ingress.kubernetes.io/auth-always-set-cookie", ""),
+        drops_the_login("auth-always-set-cookie", "yes"),
+        drops_the_login("auth-always-set-cookie", " true"),
         Case::new(
             "A rewrite hands the app cleaned paths, and with them a way round the login",
             World::new().app(rewriting()),
@@ -859,6 +907,18 @@ fn catches() -> Vec<Case> {
             protected(),
         )
     };
+    let exempt = |paths: &[&str], open: &[&str]| {
+        let with_paths = paths.iter().fold(app(), |app, path| app.path(path, "ImplementationSpecific"));
+        let warn = |protected: Protected, path: &&str| {
+            let said = format!("ingress-nginx serves the path {path:?} without a login");
+            protected.warns("NoAuthLocation", [&said, "remove that path", "no-auth-locations"])
+        };
+        Case::new(
+            format!("Of the paths {paths:?} nginx asks for no login at {open:?}"),
+            World::new().app(with_paths),
+            open.iter().fold(protected(), warn),
+        )
+    };
     let neighbour =
         |namespace: &str, name: &str| ingress(namespace, name).host("app.djieno.com").path("/api", "Prefix");
     vec![
@@ -866,14 +926,79 @@ fn catches() -> Vec<Case> {
         fine("satisfy", "all"),
         warned("permanent-redirect", "https://djieno.com", "Redirect", "before the login"),
         warned("temporal-redirect", "https://djieno.com", "Redirect", "before the login"),
-        warned("custom-http-errors", "404, 401", "InterceptsLogin", "take 401 out"),
-        fine("custom-http-errors", "404,503"),
+        warned("custom-http-errors", "404,503", "LoginLoop", "if the app answers 401"),
         warned("auth-snippet", "proxy_set_header X-Forwarded-Host $http_host;", "AuthSnippet", "remove it"),
+        warned("configuration-snippet", "rewrite ^ /x break;", "UncheckedSnippet", "can let strangers in"),
+        warned("server-snippet", "location /x {}", "UncheckedSnippet", "can let strangers in"),
+        warned("auth-keepalive", "10", "AuthKeepalive", "answer 500"),
+        fine("auth-keepalive", "0"),
+        fine("auth-keepalive", "-1"),
+        fine("auth-keepalive", "many"),
+        warned("mirror-target", "https://test.djieno.com$request_uri", "Mirror", "copies of all requests"),
+        warned("backend-protocol", "FCGI", "ForgeableIdentity", "speaks HTTP"),
+        warned("backend-protocol", " fcgi", "ForgeableIdentity", "can pass for anybody"),
+        warned("backend-protocol", "grpc", "ForgeableIdentity", "is \"grpc\""),
+        warned("backend-protocol", "Grpcs", "ForgeableIdentity", "write it in capitals"),
+        fine("backend-protocol", "GRPC"),
+        fine("backend-protocol", "GRPCS"),
+        fine("backend-protocol", "https"),
+        fine("backend-protocol", "uwsgi"),
+        warned("satisfy", " any", "SatisfyAny", "needs no login"),
+        exempt(&["/", "/.well-known/acme-challenge/token"], &["/.well-known/acme-challenge/token"]),
+        exempt(&["/", "/.well-known/acme-challenge|/admin"], &["/.well-known/acme-challenge|/admin"]),
+        exempt(&["/", "/.well-known/acme-challenges"], &["/.well-known/acme-challenges"]),
+        exempt(&["/", "/.Well-Known/acme-challenge/", "/x/.well-known/acme-challenge", "/.well-known"], &[]),
+        exempt(
+            &[
+                "/",
+                "/.well-known/acme-challenge/d",
+                "/.well-known/acme-challenge/c",
+                "/.well-known/acme-challenge/b",
+                "/.well-known/acme-challenge/a",
+                "/.well-known/acme-challenge/a",
+            ],
+            &[
+                "/.well-known/acme-challenge/a",
+                "/.well-known/acme-challenge/b",
+                "/.well-known/acme-challenge/c",
+            ],
+        ),
         Case::new(
             "Another Ingress on the host that does not ask for protection stays open, and that is said",
             World::new().app(app()).app(neighbour("other", "site")),
             protected()
                 .warns("OpenNeighbour", ["app.djieno.com", "other/site", "Put the annotation on it too"]),
+        ),
+        Case::new(
+            "A neighbour that has TLS passed through opens the whole host",
+            World::new().app(app()).app(neighbour("other", "site").nginx("ssl-passthrough", "true")),
+            protected()
+                .warns("OpenNeighbour", ["other/site"])
+                .warns("TlsPassedThrough", ["app.djieno.com", "other/site", "remove ssl-passthrough there"]),
+        ),
+        Case::new(
+            "A refused app that has TLS passed through opens those beside it as well",
+            World::new().app(app()).app(
+                neighbour("other", "site")
+                    .nginx("ssl-passthrough", "t")
+                    .sso("authentik", "true")
+                    .created(2000),
+            ),
+            protected().warns("TlsPassedThrough", ["other/site"]),
+        ),
+        Case::new(
+            "What a neighbour has passed through on another host, on another class or not at all is nothing to this app",
+            World::new()
+                .app(app())
+                .app(ingress("other", "a").host("a.djieno.com").nginx("ssl-passthrough", "true"))
+                .app(
+                    ingress("other", "b")
+                        .host("app.djieno.com")
+                        .class("other")
+                        .nginx("ssl-passthrough", "true"),
+                )
+                .app(ingress("other", "c").host("c.djieno.com").nginx("ssl-passthrough", "yes")),
+            protected(),
         ),
         Case::new(
             "A neighbour that opted out with \"false\" stays open as well",

@@ -1,9 +1,9 @@
 //! What is remembered of an Ingress.
 
-use super::{Host, Identity, Names, ObjectKey, is_dns_label, is_dns_subdomain, is_ours};
+use super::{Host, Identity, Names, ObjectKey, is_dns_label, is_dns_subdomain, is_go_true, is_ours};
 use crate::contract::{
-    AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, Keys, LEGACY_CLASS, MANAGER, OUTPOST_PATH, OUTPOST_PATH_TYPE,
-    ROUTER_MIDDLEWARES, outpost_ingress_name, own_middleware_in,
+    AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, Keys, LEGACY_CLASS, MANAGER, NO_AUTH_LOCATION, OUTPOST_PATH,
+    OUTPOST_PATH_TYPE, ROUTER_MIDDLEWARES, SSL_PASSTHROUGH, outpost_ingress_name, own_middleware_in,
 };
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
@@ -70,6 +70,8 @@ pub struct IngressFacts {
     pub created: i64,
     /// Whether deletion has begun (`deletionTimestamp` is set).
     pub deleting: bool,
+    /// Whether it has TLS of its hosts passed through unopened.
+    pub passes_tls_through: bool,
     /// The class that serves it.
     pub class: ClassRef,
     /// Distinct hosts of its rules, in order.
@@ -161,6 +163,8 @@ pub struct AppFacts {
     pub has_hostless_rule: bool,
     /// Whether `spec.defaultBackend` is set.
     pub has_default_backend: bool,
+    /// Paths that begin with [`NO_AUTH_LOCATION`], as written, each once.
+    pub no_auth_paths: Box<[Box<str>]>,
 }
 
 impl AppFacts {
@@ -266,6 +270,7 @@ impl IngressFacts {
             identity: Identity::of(&ingress.metadata),
             created: created.map_or(i64::MAX, |time| time.0.as_second()),
             deleting: ingress.metadata.deletion_timestamp.is_some(),
+            passes_tls_through: annotation(&ingress.metadata, SSL_PASSTHROUGH).is_some_and(is_go_true),
             class: ClassRef::of(ingress),
             hosts: hosts.into(),
             outpost_paths: outpost_paths(ingress),
@@ -387,6 +392,7 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys, middlewares: &[Arc<str>
         invalid_hosts: named_hosts().filter(|host| Host::parse(host).is_none()).map(str::to_owned).collect(),
         has_hostless_rule: rules(ingress).any(|rule| rule.host.as_deref().is_none_or(str::is_empty)),
         has_default_backend: spec.is_some_and(|spec| spec.default_backend.is_some()),
+        no_auth_paths: no_auth_paths(ingress),
         shared: owned.intersection(&others).copied().map(Into::into).collect(),
         edited: edited.difference(&others).copied().map(Into::into).collect(),
         owned: owned.into_iter().map(Into::into).collect(),
@@ -519,6 +525,13 @@ fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
             }
         })
         .collect()
+}
+
+/// ingress-nginx compares the beginning of the path as written, also where it is a regular expression.
+fn no_auth_paths(ingress: &Ingress) -> Box<[Box<str>]> {
+    let found: BTreeSet<&str> =
+        paths(ingress).map(|(_, path, _)| path).filter(|path| path.starts_with(NO_AUTH_LOCATION)).collect();
+    found.into_iter().map(Into::into).collect()
 }
 
 /// Whether `path` is the outpost path or one below it.

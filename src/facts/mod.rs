@@ -9,6 +9,7 @@ mod ingress_class;
 mod middleware;
 mod names;
 mod service;
+mod truth;
 
 pub use config_map::ConfigMapFacts;
 pub use host::{Host, is_dns_label, is_dns_subdomain};
@@ -21,6 +22,7 @@ pub use ingress_class::IngressClassFacts;
 pub use middleware::{MiddlewareFacts, OwnMiddlewareFacts};
 pub use names::Names;
 pub use service::{DiscoveredOutpost, NotAnOutpost, ServiceFacts};
+pub use truth::is_go_true;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::fmt;

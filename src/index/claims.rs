@@ -66,13 +66,15 @@ pub(super) struct Entry {
     pub(super) routes: SmallSet<ObjectKey>,
     /// Ingresses with a regex path that would take the outpost path.
     pub(super) swallowers: SmallSet<ObjectKey>,
-    /// Grows with each change of the last two sets, of the routes in them, and of the bystanders at the place.
+    /// Ingresses that have TLS of the host passed through unopened.
+    pub(super) passing_tls: SmallSet<ObjectKey>,
+    /// Grows with each change of the last three sets, of the routes in them, and of the bystanders at the place.
     revision: u64,
 }
 
 impl Entry {
     fn is_empty(&self) -> bool {
-        let sets = [&self.seekers, &self.routes, &self.swallowers];
+        let sets = [&self.seekers, &self.routes, &self.swallowers, &self.passing_tls];
         self.for_outpost.is_empty() && sets.iter().all(|set| set.is_empty())
     }
 }

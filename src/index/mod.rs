@@ -438,6 +438,9 @@ impl Index {
                 self.claims.edit(scope, &place(host), |entry| set(&mut entry.swallowers));
             }
         }
+        for host in ingress.hosts.iter().filter(|_| ingress.passes_tls_through) {
+            self.claims.edit(scope, &place(host), |entry| set(&mut entry.passing_tls));
+        }
         if ingress.outpost_ingress().is_none() && !ingress.is_opted_in() {
             let serves_more =
                 |host: &&Host| ingress.outpost_paths.iter().all(|path| path.host.as_ref() != Some(*host));

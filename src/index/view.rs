@@ -42,6 +42,7 @@ impl Index {
                 .iter()
                 .flat_map(|place| self.neighbours_at(place).take(MAX_NEIGHBOURS))
                 .collect(),
+            tls_passed_by: good.map_or_else(Vec::new, |request| self.tls_passed_by(app, request)),
             swallowed_by: good.and_then(|request| self.swallowed_anywhere(app, request)),
             is_denied: self.denied.contains(app),
             outpost_ingress: self.route_slot(app),
@@ -228,6 +229,17 @@ impl Index {
 
     fn neighbours_at(&self, place: &Place) -> impl Iterator<Item = (Host, ObjectKey)> {
         self.claims.bystanders(place).map(|ingress| (place.host.clone(), ingress.clone()))
+    }
+
+    /// Other Ingresses that have TLS of the app's hosts passed through, a few for each host.
+    fn tls_passed_by(&self, app: &ObjectKey, request: &Request) -> Vec<(Host, ObjectKey)> {
+        let places = self.claims.sought_by(app).iter().filter(|_| request.fears_tls_passthrough());
+        let at = |place: &Place| {
+            let passing = self.claims.entry(place).into_iter().flat_map(|entry| &entry.passing_tls);
+            let others = passing.filter(|ingress| *ingress != app).take(MAX_NEIGHBOURS);
+            others.map(|ingress| (place.host.clone(), ingress.clone())).collect::<Vec<_>>()
+        };
+        places.flat_map(at).collect()
     }
 
     fn swallowed_anywhere(

@@ -80,6 +80,8 @@ pub struct AppView<'a> {
     pub kept_hosts: Vec<Host>,
     /// Other Ingresses of the class on the app's hosts that do not ask for protection.
     pub open_neighbours: Vec<(Host, ObjectKey)>,
+    /// Other Ingresses of the class that have TLS of the app's hosts passed through unopened.
+    pub tls_passed_by: Vec<(Host, ObjectKey)>,
     /// A regular expression on another Ingress that takes the outpost path: Ingress, host, path.
     pub swallowed_by: Option<(ObjectKey, Option<Host>, String)>,
     /// Whether an admission webhook rejected the route that the app should have, because of another app's.
@@ -321,6 +323,8 @@ fn warnings(view: &AppView<'_>, ingress: &IngressFacts, app: &AppFacts, request:
     warnings.extend(wildcards.map(|host| Warning::WildcardHost { host: host.clone() }));
     let neighbours = view.open_neighbours.iter().cloned();
     warnings.extend(neighbours.map(|(host, ingress)| Warning::OpenNeighbour { host, ingress }));
+    let passing = view.tls_passed_by.iter().cloned();
+    warnings.extend(passing.map(|(host, ingress)| Warning::TlsPassedThrough { host, ingress }));
     warnings.extend(view.holders.iter().filter_map(|(host, holder)| match holder {
         HostHolder::App => None,
         HostHolder::Other { .. } if !request.has_route => None,

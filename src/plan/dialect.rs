@@ -48,6 +48,11 @@ pub(super) trait DataPlane {
         true
     }
 
+    /// Whether another Ingress can have TLS of a whole host passed through unopened.
+    fn lets_others_pass_tls_through(&self) -> bool {
+        true
+    }
+
     /// What this data plane cannot protect.
     fn check(
         &self,

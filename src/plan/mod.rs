@@ -4,6 +4,7 @@
 //! the objects out, and [`changes`] compares them with what is there. [`injected`] reads back what protects an app as it stands. What differs between data planes is in a file for each
 //! [`Dialect`].
 
+mod challenge;
 pub mod changes;
 pub mod companions;
 pub mod decision;

@@ -125,8 +125,20 @@ pub enum Refusal {
     AuthMethod { key: String },
 
     #[error(
-        "annotation {key} makes cert-manager put its ACME challenge on this Ingress, behind the login, so certificates \
-         could not be renewed: remove it, cert-manager then makes an Ingress of its own for the challenge"
+        "annotation {key} is {}: with it ingress-nginx keeps the outpost's answers, so that what let one visitor in lets in others, \
+         as him, and an answer for an open path counts for all: remove that annotation", quoted(.found)
+    )]
+    CachedLogin { key: String, found: String },
+
+    #[error(
+        "annotation {key} is {}, which ingress-nginx does not allow, and it then leaves out the whole login check: correct or \
+         remove that annotation", quoted(.found)
+    )]
+    LoginDropped { key: String, found: String },
+
+    #[error(
+        "annotation {key} makes cert-manager put its ACME challenge on this Ingress, where Traefik asks for a login as well, so \
+         certificates could not be renewed: remove it, cert-manager then makes an Ingress of its own for the challenge"
     )]
     ChallengeInPlace { key: String },
 
@@ -193,7 +205,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All that [`Refusal::reason`] may answer.
-    pub const REASONS: [&'static str; 31] = [
+    pub const REASONS: [&'static str; 33] = [
         "InvalidAnnotation",
         "UnknownOutpost",
         "NoOutpost",
@@ -214,6 +226,8 @@ impl Refusal {
         "Snippet",
         "Rewrite",
         "AuthMethod",
+        "CachedLogin",
+        "LoginDropped",
         "ChallengeInPlace",
         "SwallowedPath",
         "OutpostPathInApp",
@@ -250,6 +264,8 @@ impl Refusal {
             Self::Snippet { .. } => "Snippet",
             Self::Rewrite { .. } => "Rewrite",
             Self::AuthMethod { .. } => "AuthMethod",
+            Self::CachedLogin { .. } => "CachedLogin",
+            Self::LoginDropped { .. } => "LoginDropped",
             Self::ChallengeInPlace { .. } => "ChallengeInPlace",
             Self::SwallowedPath { .. } => "SwallowedPath",
             Self::OutpostPathInApp { .. } => "OutpostPathInApp",

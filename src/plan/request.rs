@@ -1,15 +1,12 @@
 //! What an app asks for, with every name in it resolved: the step from words in annotations to known things.
 
+use super::Dialect;
 use super::outpost::{Discovered, Outpost};
 use super::refusal::Refusal;
 use super::waiting::Waiting;
-use super::{Dialect, nginx};
 use crate::config::{AuthRoute, Scheme, Settings};
 use crate::facts::{AppFacts, Host, IngressClassFacts, IngressFacts, ObjectKey, OptIn};
 use std::collections::BTreeMap;
-
-/// Annotation by which cert-manager puts its ACME challenge on the app's own Ingress.
-const CHALLENGE_IN_PLACE: &str = "acme.cert-manager.io/http01-edit-in-place";
 
 /// What requests are resolved against.
 #[derive(Clone, Debug, Default)]
@@ -115,9 +112,6 @@ impl Request {
             has_route: dialect.plane().routes_outpost_path(settings),
             copied: Vec::new(),
         };
-        if app.annotation(CHALLENGE_IN_PLACE).is_some_and(nginx::is_go_true) {
-            return Err(Refusal::ChallengeInPlace { key: CHALLENGE_IN_PLACE.to_owned() }.into());
-        }
         dialect.plane().check(ingress, app, &request, settings)?;
         request.copied = request.judge_other_annotations(ingress, app, settings)?;
         request.check_middlewares(known.middlewares)?;
@@ -147,6 +141,11 @@ impl Request {
     /// Whether a long regular expression among the paths of a host can take the outpost path.
     pub fn fears_long_regex(&self) -> bool {
         self.dialect.plane().lets_long_regex_win()
+    }
+
+    /// Whether another Ingress can have TLS of a host passed through unopened, and with it the app.
+    pub fn fears_tls_passthrough(&self) -> bool {
+        self.dialect.plane().lets_others_pass_tls_through()
     }
 
     /// An annotation that somebody else wrote is theirs; where it differs, one of the two has to give way. A copy of what

@@ -2,12 +2,12 @@
 //!
 //! Values and limits were read from Traefik 3.7.9 and tried on 3.7.15.
 
-use super::companions;
 use super::dialect::DataPlane;
 use super::outpost::Outpost;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::warning::Warning;
+use super::{challenge, companions};
 use crate::config::{AuthRoute, Settings};
 use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH, ROUTER_MIDDLEWARES, own_middleware_in};
 use crate::facts::{AppFacts, IngressFacts};
@@ -56,14 +56,19 @@ impl DataPlane for Traefik {
         false
     }
 
+    /// It looks at no annotation for that.
+    fn lets_others_pass_tls_through(&self) -> bool {
+        false
+    }
+
     fn check(
         &self,
         _ingress: &IngressFacts,
-        _app: &AppFacts,
+        app: &AppFacts,
         _request: &Request,
         _settings: &Settings,
     ) -> Result<(), Refusal> {
-        Ok(())
+        challenge::check(app)
     }
 
     fn warnings(&self, ingress: &IngressFacts, app: &AppFacts, request: &Request) -> Vec<Warning> {

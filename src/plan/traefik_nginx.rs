@@ -3,10 +3,10 @@
 //! Values and limits were read from the provider `kubernetesIngressNGINX` of Traefik 3.7.9 and tried on 3.7.15.
 
 use super::dialect::DataPlane;
-use super::nginx;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::warning::Warning;
+use super::{challenge, nginx};
 use crate::config::{AuthRoute, Settings};
 use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH};
 use crate::facts::{AppFacts, IngressFacts};
@@ -44,6 +44,7 @@ impl DataPlane for TraefikNginx {
         _request: &Request,
         _settings: &Settings,
     ) -> Result<(), Refusal> {
+        challenge::check(app)?;
         nginx::check_common(ingress, app)?;
         let found = |key: &str| app.annotation(key).map(str::to_owned);
         if let Some(found) = found(nginx::UPSTREAM_VHOST) {

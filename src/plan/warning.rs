@@ -1,6 +1,7 @@
 //! What an admin should know about an app that is protected all the same.
 
-use crate::contract::OUTPOST_PATH;
+use super::quote::quoted;
+use crate::contract::{NO_AUTH_LOCATION, OUTPOST_PATH};
 use crate::facts::{Host, ObjectKey};
 use thiserror::Error;
 
@@ -10,9 +11,15 @@ use thiserror::Error;
 pub enum Warning {
     #[error(
         "Ingress {ingress} serves {host} as well and does not ask for protection: its paths stay open. Put the annotation \
-         on it too, unless that is meant"
+         on it too, unless that is meant or it is a canary of this app"
     )]
     OpenNeighbour { host: Host, ingress: ObjectKey },
+
+    #[error(
+        "Ingress {ingress} has TLS of {host} passed through unopened, for this app as well, so over https nobody is asked for a login, if \
+         the admin allows it: remove ssl-passthrough there"
+    )]
+    TlsPassedThrough { host: Host, ingress: ObjectKey },
 
     #[error(
         "the wildcard host {host} needs a provider of the type \"Forward auth (domain level)\" in authentik"
@@ -36,15 +43,54 @@ pub enum Warning {
     Redirect { key: String },
 
     #[error(
-        "annotation {key} lists 401, so visitors see an error page instead of the login: take 401 out of it"
+        "annotation {key} has nginx look at the app's own errors, so a 401 of the app sends visitors who are logged in to log in again, \
+         without end: remove it if the app answers 401"
     )]
-    InterceptsLogin { key: String },
+    LoginLoop { key: String },
 
     #[error(
         "annotation {key} adds to nginx's login check what this controller does not look at; X-Forwarded-Host with $http_host in it, as \
          authentik's instructions have it, lets a user of one app pass for a visitor of another: remove it, nothing of it is needed"
     )]
     AuthSnippet { key: String },
+
+    #[error(
+        "annotation {key} adds to nginx's configuration what this controller does not look at: a location, a rewrite or an auth_request \
+         in it can let strangers in. Remove it, or see to it that it holds nothing of the kind"
+    )]
+    UncheckedSnippet { key: String },
+
+    #[error(
+        "annotation {key} makes ingress-nginx 1.12 and later, where the admin turned use-http2 off, answer 500 to everybody who is logged in: \
+         remove it"
+    )]
+    AuthKeepalive { key: String },
+
+    #[error(
+        "annotation {key} sends copies of all requests elsewhere, with the visitors' cookies and with identity headers as the client \
+         sent them: remove it, or see to it that nothing there believes these headers"
+    )]
+    Mirror { key: String },
+
+    #[error(
+        "annotation {key} is {}: with it ingress-nginx hands the app the identity headers that the client sent and not the outpost's, so \
+         whoever is logged in can pass for anybody: {remedy}", quoted(.found)
+    )]
+    ForgeableIdentity { key: String, found: String, remedy: &'static str },
+
+    #[error(
+        "ingress-nginx serves the path {} without a login, and with identity headers as the client sends them, like all that begin with \
+         {NO_AUTH_LOCATION}, unless the admin emptied no-auth-locations: remove that path, or, if it is meant to be open, move it to an \
+         Ingress of its own that does not ask for protection", quoted(.path)
+    )]
+    NoAuthLocation { path: String },
+
+    #[error(
+        "annotation {key} keeps this controller from setting proxy-buffer-size, with which it might not go together, and then nginx would \
+         take no changes at all: visitors whose identity headers are longer than 4k get 500. Remove it, or write proxy-buffer-size: 16k and \
+         at least that in it"
+    )]
+    SmallBuffers { key: String },
 
     #[error(
         "annotation {key} changes the path before the outpost is asked, so after the login visitors land on the changed path and \
@@ -87,15 +133,22 @@ pub enum Warning {
 
 impl Warning {
     /// All that [`Warning::reason`] may answer.
-    pub const REASONS: [&'static str; 15] = [
+    pub const REASONS: [&'static str; 22] = [
         "OpenNeighbour",
+        "TlsPassedThrough",
         "WildcardHost",
         "HostlessRule",
         "DefaultBackend",
         "SatisfyAny",
         "Redirect",
-        "InterceptsLogin",
+        "LoginLoop",
         "AuthSnippet",
+        "UncheckedSnippet",
+        "AuthKeepalive",
+        "Mirror",
+        "ForgeableIdentity",
+        "NoAuthLocation",
+        "SmallBuffers",
         "RewrittenDeepLink",
         "ServerAlias",
         "SharedMiddlewares",
@@ -109,13 +162,20 @@ impl Warning {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::OpenNeighbour { .. } => "OpenNeighbour",
+            Self::TlsPassedThrough { .. } => "TlsPassedThrough",
             Self::WildcardHost { .. } => "WildcardHost",
             Self::HostlessRule => "HostlessRule",
             Self::DefaultBackend => "DefaultBackend",
             Self::SatisfyAny { .. } => "SatisfyAny",
             Self::Redirect { .. } => "Redirect",
-            Self::InterceptsLogin { .. } => "InterceptsLogin",
+            Self::LoginLoop { .. } => "LoginLoop",
             Self::AuthSnippet { .. } => "AuthSnippet",
+            Self::UncheckedSnippet { .. } => "UncheckedSnippet",
+            Self::AuthKeepalive { .. } => "AuthKeepalive",
+            Self::Mirror { .. } => "Mirror",
+            Self::ForgeableIdentity { .. } => "ForgeableIdentity",
+            Self::NoAuthLocation { .. } => "NoAuthLocation",
+            Self::SmallBuffers { .. } => "SmallBuffers",
             Self::RewrittenDeepLink { .. } => "RewrittenDeepLink",
             Self::ServerAlias { .. } => "ServerAlias",
             Self::SharedMiddlewares { .. } => "SharedMiddlewares",

@@ -12,12 +12,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Annotations that the controller writes, and people here do not, or with other values only.
-const INJECTED: [&str; 8] = [
+const INJECTED: [&str; 9] = [
     AUTH_URL,
     "nginx.ingress.kubernetes.io/auth-signin",
     "nginx.ingress.kubernetes.io/auth-response-headers",
     "nginx.ingress.kubernetes.io/auth-proxy-set-headers",
     "nginx.ingress.kubernetes.io/proxy-buffer-size",
+    "nginx.ingress.kubernetes.io/proxy-busy-buffers-size",
     "sso.djieno.com/status",
     "sso.djieno.com/message",
     "sso.djieno.com/headers-uid",

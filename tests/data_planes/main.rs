@@ -5,6 +5,7 @@
 //! test runs once for each [`lane::Lane`], in a namespace of its own with an app, an outpost and a controller of its own.
 
 mod admission;
+mod annotations;
 mod app;
 mod attacks;
 mod knock;
@@ -77,6 +78,7 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
     }
     probe::add(&mut trials);
     traefik::add(&mut trials);
+    annotations::add(&mut trials);
     limits::add(&mut trials);
     trials.all
 }

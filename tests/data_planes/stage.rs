@@ -35,8 +35,9 @@ impl Stage {
         let dns = Dns::start().await?;
         let plane = ControlPlane::shared().await?;
         let config = BTreeMap::from([("server-snippet".to_owned(), server_snippet()?)]);
-        let nginx =
-            IngressNginx::start(plane, &ingress_nginx::Options { config, ..Default::default() }).await?;
+        // The default since 1.12.
+        let arguments = vec!["--enable-annotation-validation".to_owned()];
+        let nginx = IngressNginx::start(plane, &ingress_nginx::Options { config, arguments }).await?;
         let options = traefik::Options { allow_external_name_services: true, ..Default::default() };
         let traefik = Traefik::start(plane, &options).await?;
         nginx.wait_ready().await?;

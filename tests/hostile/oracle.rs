@@ -152,7 +152,7 @@ impl Verdict<'_> {
             Some("auth-proxy-set-headers") => {
                 value.strip_prefix(namespace).is_some_and(|rest| rest.starts_with("/authentik-headers-"))
             }
-            Some("proxy-buffer-size") => value == "16k",
+            Some("proxy-buffer-size" | "proxy-busy-buffers-size") => value == "16k",
             Some(_) => false,
             None if key == ROUTER_MIDDLEWARES => return middlewares(value, app, namespace),
             None if key == keys.status => ["Protected", "Pending", "Refused", "Failing"].contains(&value),

@@ -128,8 +128,10 @@ pub(crate) fn protected() -> Protected {
             "/outpost.goauthentik.io (ImplementationSpecific) to authentik-proxy-outpost:9000",
         )
         .with("Ingress owner", "n8n uid-of-n8n")
+        .with("Ingress annotation custom-http-errors", "418")
         .with("Ingress annotation enable-global-auth", "false")
         .with("Ingress annotation proxy-buffer-size", "16k")
+        .with("Ingress annotation proxy-busy-buffers-size", "16k")
         .with("Ingress annotation sso.djieno.com/app", "n8n")
         .with("Ingress annotation external-dns.kubernetes.io/controller", "ignore")
         .with("Ingress annotation external-dns.alpha.kubernetes.io/controller", "ignore")
@@ -146,6 +148,7 @@ pub(crate) fn protected() -> Protected {
         )
         .with("auth-proxy-set-headers", "n8n-prd/authentik-headers-d7864635f2")
         .with("proxy-buffer-size", "16k")
+        .with("proxy-busy-buffers-size", "16k")
 }
 
 impl Protected {

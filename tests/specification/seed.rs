@@ -75,8 +75,10 @@ metadata:
   annotations:
     external-dns.alpha.kubernetes.io/controller: ignore
     external-dns.kubernetes.io/controller: ignore
+    nginx.ingress.kubernetes.io/custom-http-errors: "418"
     nginx.ingress.kubernetes.io/enable-global-auth: "false"
     nginx.ingress.kubernetes.io/proxy-buffer-size: 16k
+    nginx.ingress.kubernetes.io/proxy-busy-buffers-size: 16k
     sso.djieno.com/app: n8n
   ownerReferences:
   - apiVersion: networking.k8s.io/v1
@@ -113,6 +115,7 @@ metadata:
     nginx.ingress.kubernetes.io/auth-signin: https://app.djieno.com/outpost.goauthentik.io/start?rd=$scheme://$best_http_host$escaped_request_uri
     nginx.ingress.kubernetes.io/auth-url: https://app.djieno.com/outpost.goauthentik.io/auth/nginx
     nginx.ingress.kubernetes.io/proxy-buffer-size: 16k
+    nginx.ingress.kubernetes.io/proxy-busy-buffers-size: 16k
     sso.djieno.com/authentik: "true"
     sso.djieno.com/status: Protected
 spec:

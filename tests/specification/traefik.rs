@@ -8,7 +8,7 @@ use ingress_sso::config::TraefikSettings;
 use ingress_sso::index::{Index, Source};
 use ingress_sso::middleware::{ForwardAuth, Middleware, MiddlewareSpec};
 use ingress_sso::plan::Dialect;
-use ingress_sso_testbed::builders::{IngressBuilder, ingress_class};
+use ingress_sso_testbed::builders::{IngressBuilder, ingress, ingress_class};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use serde_json::json;
@@ -103,9 +103,12 @@ pub(crate) fn by_its_own_annotations() -> Vec<Case> {
                 .warns(NO_PATH.0, NO_PATH.1),
         ),
         Case::new(
-            "cert-manager's challenge would be behind the login on Traefik too",
+            "cert-manager's challenge on the app's Ingress would be behind the login",
             traefik().app(on_traefik().annotation("acme.cert-manager.io/http01-edit-in-place", "true")),
-            refused("ChallengeInPlace", ["acme.cert-manager.io/http01-edit-in-place"]),
+            refused(
+                "ChallengeInPlace",
+                ["acme.cert-manager.io/http01-edit-in-place", "Traefik asks for a login", "remove it"],
+            ),
         ),
         Case::new(
             "Without the kind Middleware an app is refused with the way to get it",
@@ -302,6 +305,13 @@ pub(crate) fn in_place_of_nginx() -> Vec<Case> {
             refused(reason, [&format!("nginx.ingress.kubernetes.io/{key}"), part]),
         )
     };
+    let ignores = |key: &'static str, value: &'static str| {
+        Case::new(
+            format!("Traefik in place of nginx makes nothing of {key}: {value:?}"),
+            migration().app(migrated(app().nginx(key, value))),
+            in_place(),
+        )
+    };
     vec![
         Case::new(
             "Traefik in place of nginx asks the outpost itself, at /auth/traefik and never at /auth/nginx",
@@ -354,6 +364,33 @@ pub(crate) fn in_place_of_nginx() -> Vec<Case> {
             "A redirect comes before the login on Traefik too",
             migration().app(migrated(app().nginx("permanent-redirect", "https://x.djieno.com"))),
             in_place().warns("Redirect", ["permanent-redirect"]),
+        ),
+        ignores("auth-cache-key", "$remote_user$http_authorization"),
+        ignores("auth-always-set-cookie", "yes"),
+        ignores("backend-protocol", "FCGI"),
+        Case::new(
+            "Traefik in place of nginx asks for a login at an ACME challenge too, and so refuses it on the app's Ingress",
+            migration().app(migrated(app().annotation("acme.cert-manager.io/http01-edit-in-place", "true"))),
+            refused(
+                "ChallengeInPlace",
+                ["acme.cert-manager.io/http01-edit-in-place", "Traefik asks for a login"],
+            ),
+        ),
+        Case::new(
+            "Traefik in place of nginx lets a neighbour have TLS of the host passed through as well",
+            migration().app(migrated(app())).app(migrated(
+                ingress("other", "site")
+                    .host("app.djieno.com")
+                    .path("/api", "Prefix")
+                    .nginx("ssl-passthrough", "true"),
+            )),
+            in_place().warns("OpenNeighbour", ["other/site"]).warns("TlsPassedThrough", ["other/site"]),
+        ),
+        Case::new(
+            "Traefik in place of nginx asks for a login at every path",
+            migration()
+                .app(migrated(app().path("/", "Prefix").path("/.well-known/acme-challenge/x", "Exact"))),
+            in_place(),
         ),
         refuses("canary", "true", "Canary", "put the opt-in on the main Ingress"),
         refuses("ssl-passthrough", "true", "TlsPassthrough", "remove that annotation"),
@@ -420,7 +457,8 @@ pub(crate) fn copies_by_migration() -> Vec<Case> {
                         )
                         .nginx("auth-response-headers", &format!("Set-Cookie,{HEADERS}"))
                         .nginx("auth-proxy-set-headers", "n8n-prd/authentik-headers-d7864635f2")
-                        .nginx("proxy-buffer-size", "16k"),
+                        .nginx("proxy-buffer-size", "16k")
+                        .nginx("proxy-busy-buffers-size", "16k"),
                 ),
                 &[("sso.djieno.com/status", "Pending")],
             )),
@@ -662,8 +700,9 @@ fn in_place() -> Protected {
     protected()
         .without("ConfigMap")
         .without("auth-")
-        .without("proxy-buffer-size")
-        .without("Ingress annotation proxy-buffer-size")
+        .without("proxy-b")
+        .without("Ingress annotation proxy-b")
+        .without("Ingress annotation custom-http-errors")
         .with("Ingress class", "migration")
         .with("auth-url", DIRECT)
         .with("auth-response-headers", HEADERS)

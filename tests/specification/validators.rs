@@ -10,13 +10,14 @@ pub(crate) const NGINX: &str = "nginx.ingress.kubernetes.io/";
 /// Those that are URLs.
 const URLS: [&str; 2] = ["auth-url", "auth-signin"];
 
-static RULES: LazyLock<[(&str, Regex); 5]> = LazyLock::new(|| {
+static RULES: LazyLock<[(&str, Regex); 6]> = LazyLock::new(|| {
     [
         ("auth-url", r"^[-._~a-zA-Z0-9/:, ?&=$]*$"),
         ("auth-signin", r"^[-._~a-zA-Z0-9/:, ?&=$]*$"),
         ("auth-response-headers", r"^[a-zA-Z\d\-_]+(,[a-zA-Z\d\-_]+)*$"),
         ("auth-proxy-set-headers", r"^[-._~a-zA-Z0-9:]+/[-._~a-zA-Z0-9:]+$"),
         ("proxy-buffer-size", r"^[0-9]+[kKmMgG]?$"),
+        ("proxy-busy-buffers-size", r"^[0-9]+[kKmMgG]?$"),
     ]
     .map(|(name, rule)| (name, Regex::new(rule).expect("a rule")))
 });

@@ -248,8 +248,10 @@ pub(crate) fn our_route<const N: usize>(namespace: &str, app: &str, hosts: [&str
         .label("app.kubernetes.io/part-of", "authentik")
         .label("sso.djieno.com/outpost", "proxy-outpost")
         .sso("app", app)
+        .nginx("custom-http-errors", "418")
         .nginx("enable-global-auth", "false")
         .nginx("proxy-buffer-size", "16k")
+        .nginx("proxy-busy-buffers-size", "16k")
         .annotation("external-dns.kubernetes.io/controller", "ignore")
         .annotation("external-dns.alpha.kubernetes.io/controller", "ignore")
 }

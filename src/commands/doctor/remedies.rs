@@ -25,6 +25,8 @@ pub(super) fn of(refusal: &Refusal, app: &ObjectKey) -> Option<String> {
         | Refusal::UpstreamHost { key, .. }
         | Refusal::Snippet { key }
         | Refusal::AuthMethod { key }
+        | Refusal::CachedLogin { key, .. }
+        | Refusal::LoginDropped { key, .. }
         | Refusal::ChallengeInPlace { key } => annotate(format!("{key}-")),
         Refusal::ForeignRoute { ingress, .. } | Refusal::SwallowedPath { ingress, .. } => {
             show("ingress", ingress)

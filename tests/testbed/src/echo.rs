@@ -27,7 +27,8 @@ const SMALL: usize = 64 * 1024;
 ///
 /// It answers 200 with an [`Echoed`] as JSON, whatever is asked. On any path it takes a WebSocket that is asked for,
 /// and sends back every message. Two words in the query make its answer larger: `respond_header_bytes=12000` adds a
-/// header `X-Large` with a value of that size, `respond_cookie_bytes=12000` a cookie `large`.
+/// header `X-Large` with a value of that size, `respond_cookie_bytes=12000` a cookie `large`; `respond_status=401` makes
+/// it an error.
 ///
 /// Beneath it is hyper: what that takes for no request, such as a target that is no UTF-8, gets an empty 400 and is
 /// not recorded.
@@ -110,19 +111,25 @@ async fn answer(
     let echoed = Echoed { request: Arrived::new(peer, &parts), body: EchoedBody::new(&body) };
     log.push(echoed.clone());
     let mut headers = HeaderMap::new();
-    if let Some(large) = asked_for(&parts.uri, "respond_header_bytes") {
+    if let Some(large) = filler(&parts.uri, "respond_header_bytes") {
         headers.extend(large.parse().map(|value| (axum::http::HeaderName::from_static("x-large"), value)));
     }
-    if let Some(large) = asked_for(&parts.uri, "respond_cookie_bytes") {
+    if let Some(large) = filler(&parts.uri, "respond_cookie_bytes") {
         headers.extend(format!("large={large}; Path=/").parse().map(|value| (SET_COOKIE, value)));
     }
-    (headers, Json(echoed)).into_response()
+    let status = asked_for(&parts.uri, "respond_status").and_then(|code| StatusCode::try_from(code).ok());
+    (status.unwrap_or_default(), headers, Json(echoed)).into_response()
 }
 
-fn asked_for(uri: &axum::http::Uri, name: &str) -> Option<String> {
+/// A text of as many bytes as the word `name` in the query says.
+fn filler(uri: &axum::http::Uri, name: &str) -> Option<String> {
+    Some("x".repeat(asked_for(uri, name)?.into()))
+}
+
+fn asked_for(uri: &axum::http::Uri, name: &str) -> Option<u16> {
     let query = uri.query().unwrap_or_default();
-    let (_, size) = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name)?;
-    Some("x".repeat(size.parse().ok()?))
+    let (_, number) = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name)?;
+    number.parse().ok()
 }
 
 /// Takes a WebSocket, or says what is wrong with how it was asked for.
@@ -212,6 +219,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn answers_with_the_status_that_is_asked_for() {
+        let echo = start().await;
+        for (query, status) in [("?respond_status=401", 401), ("?respond_status=x", 200), ("", 200)] {
+            let response = Request::get(format!("/{query}")).header("Host", "a").send(echo.address()).await;
+            assert_eq!(response.unwrap().status, status, "{query}");
+        }
+    }
+
+    #[tokio::test]
     async fn reads_chunks_and_answers_large() {
         let echo = start().await;
         let request = Request::new("POST", "/?respond_header_bytes=12000&respond_cookie_bytes=9000")
@@ -219,7 +235,7 @@ mod tests {
             .header("Transfer-Encoding", "chunked")
             .raw_body("3\r\nabc\r\n0\r\n\r\n");
         let response = request.send(echo.address()).await.unwrap();
-        assert_eq!(response.header("x-large").map(str::len), Some(12_000));
+        assert_eq!((response.status, response.header("x-large").map(str::len)), (200, Some(12_000)));
         assert!(response.header("set-cookie").unwrap().len() > 9_000);
         let echoed: Echoed = response.json().unwrap();
         assert_eq!(echoed.body.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

@@ -18,6 +18,7 @@
 //! | [`duplicate_webhook`] | what ingress-nginx's admission webhook rejects                             |
 //! | [`outpost`]       | a strict double of authentik's proxy outpost, and of authentik at login       |
 //! | [`echo`]          | the protected app: says what reached it                                       |
+//! | [`fastcgi`]       | an app that speaks `FastCGI` and says which parameters reached it             |
 //! | [`browser`]       | a visitor who keeps cookies and follows redirects, through a data plane       |
 //! | [`record`]        | a request as it arrived at one of these                                       |
 //! | [`ingress_nginx`] | the real ingress-nginx controller with a real nginx                           |
@@ -65,6 +66,7 @@ pub mod controller;
 pub mod dns;
 pub mod duplicate_webhook;
 pub mod echo;
+pub mod fastcgi;
 pub mod faults;
 mod go;
 pub mod guard;

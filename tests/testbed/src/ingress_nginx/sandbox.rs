@@ -29,6 +29,9 @@ const WRAPPER: &str = "/etc/testbed/nginx.sh";
 /// What the programs need of the machine's own `/etc`, where it exists.
 const OF_THE_MACHINE: [&str; 6] = ["group", "hosts", "ld.so.cache", "nsswitch.conf", "passwd", "resolv.conf"];
 
+/// What the controller's configuration includes of nginx's own `/etc/nginx`.
+const OF_NGINX: [&str; 2] = ["fastcgi_params", "mime.types"];
+
 /// Directories that nobody makes at run time.
 const DIRECTORIES: [&str; 9] = [
     "etc/ingress-controller/auth",
@@ -74,7 +77,9 @@ pub(super) fn prepare(dir: &Path, controller: &Path, nginx: &Path, plane: &Contr
         }
     }
     copy_tree(&controller.join("etc/nginx"), &dir.join("etc/nginx"))?;
-    copy(&nginx.join("etc/nginx/mime.types"), &dir.join("etc/nginx/mime.types"))?;
+    for name in OF_NGINX {
+        copy(&nginx.join("etc/nginx").join(name), &dir.join("etc/nginx").join(name))?;
+    }
     let inside = |path: &str| dir.join(path.trim_start_matches('/'));
     copy(&plane.dir().join("server.crt"), &inside(CERTIFICATE))?;
     copy(&plane.dir().join("server.key"), &inside(KEY))?;

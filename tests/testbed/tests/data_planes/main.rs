@@ -39,11 +39,14 @@ use serde_json::json;
 use tokio::{
     net::{TcpListener, TcpStream, lookup_host},
     runtime::Runtime,
+    sync::Mutex,
 };
 
 const SOON: Duration = Duration::from_secs(20);
 const NAMESPACE: &str = "apps";
 const APP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 201, 3, 7), 8080);
+/// Shows pages in place of errors with 200, and else has nothing.
+const PAGES: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 201, 3, 9), 8080);
 /// Answers a request for authentication with 401, or 200 where the path ends in `open`.
 const GATE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 201, 3, 8), 9000);
 
@@ -70,6 +73,9 @@ fn main() -> Result<ExitCode> {
         trial(stage, "traefik_asks_before_it_serves", |scene| Box::pin(traefik_asks_before_it_serves(scene))),
         trial(stage, "external_names_resolve", |scene| Box::pin(external_names_resolve(scene))),
         trial(stage, "nginx_takes_new_settings", |scene| Box::pin(nginx_takes_new_settings(scene))),
+        trial(stage, "a_page_of_errors_can_take_the_place_of_a_check", |scene| {
+            Box::pin(a_page_of_errors_can_take_the_place_of_a_check(scene))
+        }),
         trial(stage, "names_and_nothing_outside", |scene| Box::pin(names_and_nothing_outside(scene))),
     ];
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
@@ -106,6 +112,8 @@ struct Scene {
     client: Client,
     dns: Dns,
     nginx: IngressNginx,
+    /// Held by whoever changes nginx's settings.
+    settings: Mutex<()>,
     _traefik: Traefik,
     _plane: ControlPlane,
 }
@@ -127,12 +135,21 @@ impl Scene {
         serve(GATE, gate).await?;
         let client = plane.client()?;
         apply(&Api::<Namespace>::all(client.clone()), &namespace(NAMESPACE)).await?;
-        let (service, slice) = service_to(NAMESPACE, "app", APP);
-        apply(&Api::<Service>::namespaced(client.clone(), NAMESPACE), &service).await?;
-        apply(&Api::<EndpointSlice>::namespaced(client.clone(), NAMESPACE), &slice).await?;
+        let pages = |request: &Request| {
+            let is_error = request.headers().contains_key("x-code");
+            (if is_error { StatusCode::OK } else { StatusCode::NOT_FOUND }, "a page".to_owned())
+        };
+        serve(PAGES, pages).await?;
+        for (name, address) in [("app", APP), ("gate", GATE), ("pages", PAGES)] {
+            let (service, slice) = service_to(NAMESPACE, name, address);
+            apply(&Api::<Service>::namespaced(client.clone(), NAMESPACE), &service).await?;
+            apply(&Api::<EndpointSlice>::namespaced(client.clone(), NAMESPACE), &slice).await?;
+        }
 
         let start = Instant::now();
-        let nginx = IngressNginx::start(&plane, &ingress_nginx::Options::default()).await?;
+        let arguments = vec![format!("--default-backend-service={NAMESPACE}/pages")];
+        let options = ingress_nginx::Options { arguments, ..Default::default() };
+        let nginx = IngressNginx::start(&plane, &options).await?;
         eprintln!("ingress-nginx started after {} ms", start.elapsed().as_millis());
         let options = traefik::Options { allow_external_name_services: true, ..Default::default() };
         let traefik = Traefik::start(&plane, &options).await?;
@@ -140,7 +157,7 @@ impl Scene {
         eprintln!("Traefik ready after {} ms", start.elapsed().as_millis());
         nginx.wait_ready().await?;
         eprintln!("ingress-nginx ready after {} ms", start.elapsed().as_millis());
-        Ok(Self { client, dns, nginx, _traefik: traefik, _plane: plane })
+        Ok(Self { client, dns, nginx, settings: Mutex::default(), _traefik: traefik, _plane: plane })
     }
 
     fn ingresses(&self) -> Api<Ingress> {
@@ -323,6 +340,7 @@ async fn external_names_resolve(scene: &Scene) -> Result<()> {
 async fn nginx_takes_new_settings(scene: &Scene) -> Result<()> {
     let host = "settings.nginx.test";
     scene.create(ingress(NAMESPACE, "settings").host(host).backend("app", 80)).await?;
+    let _settings = scene.settings.lock().await;
     until(200, || http(network::NGINX, host, "/teapot")).await?;
     let reloads = scene.nginx.reloads()?;
     let snippet = "if ($request_uri = /teapot) { return 418; }";
@@ -331,6 +349,45 @@ async fn nginx_takes_new_settings(scene: &Scene) -> Result<()> {
     ensure!(scene.nginx.reloads()? > reloads, "{}", scene.nginx.logs()?);
     scene.nginx.set_config(&BTreeMap::new()).await?;
     until(200, || http(network::NGINX, host, "/teapot")).await?;
+    Ok(())
+}
+
+/// Where the check of an app goes through a route of nginx's own, unless that has a list of errors for itself.
+async fn a_page_of_errors_can_take_the_place_of_a_check(scene: &Scene) -> Result<()> {
+    let app = |name: &str| {
+        ingress(NAMESPACE, name)
+            .host(&format!("{name}.nginx.test"))
+            .backend("app", 80)
+            .annotation(
+                "nginx.ingress.kubernetes.io/auth-url",
+                &format!("http://{name}.nginx.test/gate/closed"),
+            )
+            .annotation("nginx.ingress.kubernetes.io/auth-signin", "https://$host/login")
+    };
+    let route = |name: &str| {
+        let route = ingress(NAMESPACE, &format!("{name}-gate")).host(&format!("{name}.nginx.test"));
+        route.path("/gate", "Prefix").backend("gate", 80)
+    };
+    scene.create(route("paged")).await?;
+    scene.create(app("paged")).await?;
+    let exempt = route("exempt").annotation("nginx.ingress.kubernetes.io/custom-http-errors", "418");
+    scene.create(exempt).await?;
+    scene.create(app("exempt")).await?;
+    let ask = async |host: &str| http(network::NGINX, host, "/secret").await;
+    until(302, || ask("paged.nginx.test")).await?;
+    until(302, || ask("exempt.nginx.test")).await?;
+
+    let _settings = scene.settings.lock().await;
+    scene.nginx.set_config(&BTreeMap::from([("custom-http-errors".to_owned(), "401".to_owned())])).await?;
+    let open = until(200, || ask("paged.nginx.test")).await?;
+    ensure!(open.text() == "/secret", "{open:?}");
+    for _ in 0..10 {
+        let closed = ask("exempt.nginx.test").await?;
+        ensure!(closed.status != 200, "{closed:?}");
+    }
+    until(302, || ask("exempt.nginx.test")).await?;
+    scene.nginx.set_config(&BTreeMap::new()).await?;
+    until(302, || ask("paged.nginx.test")).await?;
     Ok(())
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Values and limits were read from the source of ingress-nginx 1.15.1 and tried on it.
 
+mod catches;
+mod values;
+
 use super::companions;
 use super::dialect::DataPlane;
 use super::refusal::Refusal;
@@ -9,8 +12,8 @@ use super::request::Request;
 use super::warning::Warning;
 use crate::config::{AuthRoute, Scheme, Settings};
 pub(super) use crate::contract::AUTH_URL;
-use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH};
-use crate::facts::{AppFacts, IngressFacts};
+use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH, SSL_PASSTHROUGH};
+use crate::facts::{AppFacts, IngressFacts, is_go_true};
 use std::collections::BTreeMap;
 
 /// What the keys of all its annotations begin with.
@@ -23,40 +26,48 @@ const AUTH_PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set
 pub(crate) const CHECK: [&str; 4] = [AUTH_URL, AUTH_SIGNIN, AUTH_RESPONSE_HEADERS, AUTH_PROXY_SET_HEADERS];
 /// Annotations by which an app can be reached past its check, or the check be asked about something else, here or on Traefik in
 /// place of ingress-nginx.
-pub(crate) const BYPASSES: [&str; 12] = [
+pub(crate) const BYPASSES: [&str; 15] = [
     AUTH_CACHE_KEY,
     AUTH_METHOD,
-    AUTH_SNIPPET,
     CANARY,
-    CONFIGURATION_SNIPPET,
     CUSTOM_HTTP_ERRORS,
     DEFAULT_BACKEND,
     REWRITE_TARGET,
-    SATISFY,
-    SERVER_SNIPPET,
     SSL_PASSTHROUGH,
     UPSTREAM_VHOST,
+    catches::AUTH_SNIPPET,
+    catches::SATISFY,
+    catches::SNIPPETS[0],
+    catches::SNIPPETS[1],
+    values::AUTH_ALWAYS_SET_COOKIE,
+    values::AUTH_CACHE_DURATION,
+    values::AUTH_REQUEST_REDIRECT,
 ];
 const AUTH_CACHE_KEY: &str = "nginx.ingress.kubernetes.io/auth-cache-key";
-const AUTH_SNIPPET: &str = "nginx.ingress.kubernetes.io/auth-snippet";
 const AUTH_METHOD: &str = "nginx.ingress.kubernetes.io/auth-method";
 const BACKEND_PROTOCOL: &str = "nginx.ingress.kubernetes.io/backend-protocol";
 const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
-const CONFIGURATION_SNIPPET: &str = "nginx.ingress.kubernetes.io/configuration-snippet";
 const CUSTOM_HTTP_ERRORS: &str = "nginx.ingress.kubernetes.io/custom-http-errors";
 const DEFAULT_BACKEND: &str = "nginx.ingress.kubernetes.io/default-backend";
 const ENABLE_GLOBAL_AUTH: &str = "nginx.ingress.kubernetes.io/enable-global-auth";
 const PROXY_BUFFER_SIZE: &str = "nginx.ingress.kubernetes.io/proxy-buffer-size";
+const PROXY_BUSY_BUFFERS_SIZE: &str = "nginx.ingress.kubernetes.io/proxy-busy-buffers-size";
 pub(super) const REWRITE_TARGET: &str = "nginx.ingress.kubernetes.io/rewrite-target";
-const SATISFY: &str = "nginx.ingress.kubernetes.io/satisfy";
-const SERVER_SNIPPET: &str = "nginx.ingress.kubernetes.io/server-snippet";
-const SSL_PASSTHROUGH: &str = "nginx.ingress.kubernetes.io/ssl-passthrough";
 pub(super) const UPSTREAM_VHOST: &str = "nginx.ingress.kubernetes.io/upstream-vhost";
 const REDIRECTS: [&str; 2] =
     ["nginx.ingress.kubernetes.io/permanent-redirect", "nginx.ingress.kubernetes.io/temporal-redirect"];
 
-/// authentik's identity headers with a JWT outgrow nginx's default of 4k, and the answer is then 500.
-const BUFFER_SIZE: &str = "16k";
+/// What of nginx's buffers has to be set. authentik's identity headers with a JWT outgrow the default of 4k, and the answer is then 500.
+///
+/// Both or neither: nginx takes no configuration at all, of any app, in which not `proxy_buffer_size` <= `proxy_busy_buffers_size` <=
+/// all `proxy_buffers` but one, and the `ConfigMap` of ingress-nginx may have another value for the second. Equal, they are right with
+/// any number of buffers.
+const BUFFERS: [(&str, &str); 2] = [(PROXY_BUFFER_SIZE, "16k"), (PROXY_BUSY_BUFFERS_SIZE, "16k")];
+
+/// An answer that no outpost gives. An Ingress with a list of such answers of its own, whatever is in it, is exempt from
+/// `custom-http-errors` in ingress-nginx's `ConfigMap`, by which a page of errors would take the place of the outpost's answers. On the
+/// route `host` the check goes through this Ingress, and a page in place of 401 that comes with 200 would let everybody in.
+const NO_ANSWER: &str = "418";
 
 /// Header of the outpost's answers that is for the browser and not for the app.
 const SET_COOKIE: &str = "Set-Cookie";
@@ -84,6 +95,12 @@ impl DataPlane for Nginx {
         if app.annotation(AUTH_METHOD).is_some() {
             return Err(Refusal::AuthMethod { key: AUTH_METHOD.to_owned() });
         }
+        if let Some(found) = values::text(app, AUTH_CACHE_KEY) {
+            return Err(Refusal::CachedLogin { key: AUTH_CACHE_KEY.to_owned(), found: found.to_owned() });
+        }
+        if let Some((key, found)) = values::dropping_the_check(app) {
+            return Err(Refusal::LoginDropped { key: key.to_owned(), found: found.to_owned() });
+        }
         if request.auth_route == AuthRoute::Host && app.annotation(CLIENT_CERTIFICATES).is_some() {
             let auth_route = settings.keys.auth_route.clone();
             return Err(Refusal::ClientCertificates { key: CLIENT_CERTIFICATES.to_owned(), auth_route });
@@ -95,19 +112,7 @@ impl DataPlane for Nginx {
     }
 
     fn warnings(&self, _ingress: &IngressFacts, app: &AppFacts, _request: &Request) -> Vec<Warning> {
-        let mut warnings = Vec::new();
-        if app.annotation(SATISFY) == Some("any") {
-            warnings.push(Warning::SatisfyAny { key: SATISFY.to_owned() });
-        }
-        warnings.extend(redirect_warnings(app));
-        let errors = app.annotation(CUSTOM_HTTP_ERRORS).unwrap_or_default();
-        if errors.split(',').any(|code| code.trim() == "401") {
-            warnings.push(Warning::InterceptsLogin { key: CUSTOM_HTTP_ERRORS.to_owned() });
-        }
-        if app.annotation(AUTH_SNIPPET).is_some() {
-            warnings.push(Warning::AuthSnippet { key: AUTH_SNIPPET.to_owned() });
-        }
-        warnings
+        catches::of(app)
     }
 
     fn annotations(
@@ -139,8 +144,8 @@ impl DataPlane for Nginx {
             (AUTH_RESPONSE_HEADERS.to_owned(), [&[SET_COOKIE], &IDENTITY_HEADERS[..]].concat().join(",")),
             (AUTH_PROXY_SET_HEADERS.to_owned(), headers.to_string()),
         ]);
-        if app.foreign_annotation(PROXY_BUFFER_SIZE).is_none() {
-            annotations.insert(PROXY_BUFFER_SIZE.to_owned(), BUFFER_SIZE.to_owned());
+        if BUFFERS.iter().all(|(key, _)| app.foreign_annotation(key).is_none()) {
+            annotations.extend(buffers());
         }
         annotations
     }
@@ -158,13 +163,18 @@ impl DataPlane for Nginx {
 
     fn outpost_ingress_annotations(&self, _app: &AppFacts, request: &Request) -> BTreeMap<String, String> {
         let mut annotations = route_annotations(request);
-        annotations.insert(PROXY_BUFFER_SIZE.to_owned(), BUFFER_SIZE.to_owned());
+        annotations.insert(CUSTOM_HTTP_ERRORS.to_owned(), NO_ANSWER.to_owned());
+        annotations.extend(buffers());
         annotations
     }
 
     fn annotation_using_outpost(&self, _ingress: &IngressFacts, app: &AppFacts) -> Option<&'static str> {
         auth_url_to_outpost(app)
     }
+}
+
+fn buffers() -> impl Iterator<Item = (String, String)> {
+    BUFFERS.into_iter().map(|(key, size)| (key.to_owned(), size.to_owned()))
 }
 
 /// What nobody who reads these annotations can protect.
@@ -181,11 +191,6 @@ pub(super) fn check_common(ingress: &IngressFacts, app: &AppFacts) -> Result<(),
         return Err(Refusal::SwallowedPath { ingress, host, path });
     }
     Ok(())
-}
-
-/// Whether Go's `strconv.ParseBool`, with which these annotations are read, takes `value` for true.
-pub(super) fn is_go_true(value: &str) -> bool {
-    matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True")
 }
 
 /// A redirect comes before the login.
