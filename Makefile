@@ -11,6 +11,8 @@ CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ingress-sso/cargo-fuzz-$(CARGO_FUZZ_VERSION)
 CARGO_FUZZ := $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz
 
+MODELS := cargo test --profile bench --lib --test model --
+
 HELM_TEMPLATE := target/debug/helm template ingress-sso deploy/chart --namespace ingress-sso
 
 ARGS ?=
@@ -42,7 +44,7 @@ properties: ## Look for a world that breaks a property; CASES=10000 new ones
 
 .PHONY: chaos
 chaos: SECONDS ?= 15
-chaos: ## Live through any number of seeds of people and trouble: SEEDS=100, FIRST=1, SECONDS=15 each
+chaos: ## Run the chaos test: SEEDS=100 from FIRST=1, SECONDS=15 of faults each
 	CHAOS_SEEDS=$(SEEDS) CHAOS_FIRST=$(FIRST) CHAOS_SECONDS=$(SECONDS) cargo test --test chaos
 
 .PHONY: hostile
@@ -52,15 +54,17 @@ hostile: ## Look for input that makes the controller send what it must not; CASE
 # Without a sanitizer, which would need a nightly toolchain: the program has no unsafe code of its own.
 .PHONY: fuzz
 fuzz: SECONDS ?= 60
-fuzz: $(CARGO_FUZZ) ## The same, led by what the code does with it; TARGET=world, render or answers, SECONDS=60
+fuzz: $(CARGO_FUZZ) ## The same, guided by coverage; TARGET=world, render or answers, SECONDS=60
 	@mkdir -p fuzz/target/corpus/$(TARGET)
 	cd fuzz && PATH="$(CARGO_FUZZ_ROOT)/bin:$$PATH" cargo fuzz run --sanitizer none $(TARGET) \
 		target/corpus/$(TARGET) corpus/$(TARGET) -- -max_total_time=$(SECONDS) -max_len=65536
 
 .PHONY: model
 model: ## Try all that can happen in small worlds: with DEPTH=1 more than the tests do; WORLD=people for some of them
-	DEPTH=$(DEPTH) cargo test --profile bench --lib -- --nocapture --test-threads=1 lease::model::$(WORLD)
-	DEPTH=$(DEPTH) cargo test --profile bench --test model -- --nocapture --test-threads=1 $(WORLD)
+	@known=$$($(MODELS) --list | sed -n 's/: test$$//p' | grep -E '^(lease::model::)?[a-z_]+$$'); \
+	worlds=$$(grep -F -- '$(WORLD)' <<<"$$known") || { \
+		printf 'no world has WORLD=%s in its name; there are\n%s\n' '$(WORLD)' "$$known" >&2; exit 1; }; \
+	DEPTH=$(DEPTH) $(MODELS) --nocapture --test-threads=1 --exact $$worlds
 
 .PHONY: bench
 bench: ## Measure speed and memory beside a bare loop of the same writes: QUICK=1 in some minutes, else a long matrix; ARGS="--help"
@@ -88,6 +92,7 @@ run: ## Run the controller against the current kubeconfig; ARGS="--outpost NAME=
 .PHONY: lint
 lint: $(CARGO_DENY) ## Check formatting, lints, licences and sources
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(CARGO_DENY) --all-features check --hide-inclusion-graph licenses bans sources
 	$(CARGO_DENY) --manifest-path fuzz/Cargo.toml --config deny.toml check --hide-inclusion-graph licenses bans sources

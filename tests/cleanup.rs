@@ -274,7 +274,8 @@ async fn all_is_as_before_the_controller_came() -> Result<()> {
     let rehearsal = rehearse(&scene, &["-A"]).await?;
     let mut lines: Vec<&str> = rehearsal.out.lines().collect();
     let summary = lines.split_off(lines.len() - 2);
-    assert_eq!(format!("{}\n", summary[0]), ALL.replace("took back", "would take back"));
+    let wanted = ALL.replace("took back", "would take back");
+    assert_eq!(format!("{}\n", summary[0]), wanted, "{rehearsal:?}");
     assert_eq!(lines.len(), 19, "{rehearsal:?}");
     let edit = format!("edit {STATUS}, {LIST} of Ingress {}/list", scene.namespace());
     for line in [&*edit, "annotate Ingress other/shop", "delete Service other/authentik-proxy-outpost"] {

@@ -7,24 +7,30 @@
     reason = "what the rules are made of is fixed text, and a mistake in it should end the test; so should a broken rule"
 )]
 
+#[path = "hostile/answers.rs"]
+mod answers;
 #[path = "hostile/api_server.rs"]
 mod api_server;
 #[path = "hostile/generate.rs"]
 mod generate;
+#[path = "hostile/message.rs"]
+mod message;
 #[path = "hostile/oracle.rs"]
 mod oracle;
+#[path = "hostile/rendering.rs"]
+mod rendering;
 #[path = "specification/validators.rs"]
 mod validators;
 #[path = "hostile/world.rs"]
 mod world;
 
 use generate::{hostile, mutated_world, world};
-use ingress_sso::commands::render_text;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
 use serde_json::Value;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use world::{examine, settings};
+use world::{examine, examine_bytes, settings};
 
 /// How many worlds of each kind are tried unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 250;
@@ -40,7 +46,7 @@ fn nor_does_one_in_which_anything_can_be_anywhere() {
 }
 
 #[test]
-fn render_survives_every_world() {
+fn what_is_rendered_of_any_world_can_be_read_again() {
     let counts = Counts::default();
     let worlds = (mutated_world(), any::<u8>(), hostile(), any::<prop::sample::Index>());
     counts.run("renderings", worlds, |(objects, variant, text, place)| {
@@ -52,12 +58,35 @@ fn render_survives_every_world() {
             stream.insert_str(*place.get(&places[..]), &text);
             stream
         }] {
-            if let Ok(rendered) = render_text(&stream, settings(variant), Some("one")) {
-                counts.objects.fetch_add(rendered.yaml.matches("\nkind: ").count(), Ordering::Relaxed);
-            }
+            let objects = rendering::examine(&stream, &settings(variant)).map_err(TestCaseError::fail)?;
+            counts.objects.fetch_add(objects, Ordering::Relaxed);
         }
         Ok(())
     });
+}
+
+/// Those that the fuzzer begins with, which would be of no use if they said nothing to the controller.
+#[test]
+fn the_seeds_of_the_fuzzer_hold() {
+    replay("world", |seed| examine_bytes(seed).map(|examined| examined.requests));
+    replay("render", |seed| rendering::examine(text(seed), &settings(0)));
+    replay("answers", |seed| answers::examine(text(seed)));
+}
+
+fn text(seed: &[u8]) -> &str {
+    std::str::from_utf8(seed).expect("text")
+}
+
+/// Gives each seed of a target to `examine`, which says how much came of it.
+fn replay(target: &str, examine: impl Fn(&[u8]) -> Result<usize, String>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut results = 0;
+    for seed in folder.read_dir().expect("a folder of seeds") {
+        let path = seed.expect("a seed").path();
+        let seed = std::fs::read(&path).expect("a seed");
+        results += examine(&seed).unwrap_or_else(|problem| panic!("{problem}\nfor {}", path.display()));
+    }
+    assert!(results > 0, "nothing came of any seed of {target}");
 }
 
 /// Lets the controller work in each world.

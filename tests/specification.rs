@@ -1788,8 +1788,7 @@ fn status() -> Vec<Case> {
             settled_with(|app| app.sso("message", "all is lost")),
             protected(),
         )
-        .by([
-            "1. edit n8n-prd/n8n: sso.djieno.com/message away"]),
+        .by(["1. edit n8n-prd/n8n: sso.djieno.com/message away"]),
         Case::new(
             "A forged status is taken back when protection is about to be told",
             World::new().app(forged("status", "Failing")),
@@ -1799,7 +1798,8 @@ fn status() -> Vec<Case> {
             "1. create Service n8n-prd/authentik-proxy-outpost",
             "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
             "1. create Ingress n8n-prd/n8n-outpost-path",
-            "2. edit n8n-prd/n8n: sso.djieno.com/status away"]),
+            "2. edit n8n-prd/n8n: sso.djieno.com/status away",
+        ]),
         Case::new(
             "A wait that begins says nothing yet, not even to an app that was refused before",
             World::new()

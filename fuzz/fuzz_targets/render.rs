@@ -1,8 +1,10 @@
-//! Any text as the input of `ingress-sso render`: what comes out can be read again.
+//! See `tests/hostile/rendering.rs`.
 
 #![no_main]
 
-use ingress_sso::commands::render_text;
+#[path = "../../tests/hostile/rendering.rs"]
+mod rendering;
+
 use ingress_sso::config::Settings;
 use libfuzzer_sys::fuzz_target;
 
@@ -10,8 +12,7 @@ fuzz_target!(|text: &str| {
     let url = "http://ak-outpost-alpha.authentik.svc.cluster.local:9000";
     let address = url.parse().expect("the URL of an outpost");
     let settings = Settings { outposts: [("alpha".to_owned(), address)].into(), ..Settings::default() };
-    if let Ok(rendered) = render_text(text, settings.clone(), Some("one")) {
-        let again = render_text(&rendered.yaml, settings, Some("one"));
-        assert!(again.is_ok(), "{again:?}\nof {}", rendered.yaml);
+    if let Err(problem) = rendering::examine(text, &settings) {
+        panic!("{problem}");
     }
 });

@@ -278,18 +278,9 @@ impl Output {
 
     fn companions(&mut self, protection: &Protection) {
         for companion in protection.companions() {
-            match &companion {
-                Companion::Service(object) => self.once(&companion, object),
-                Companion::ConfigMap(object) => self.once(&companion, object),
-                Companion::Middleware(object) => self.once(&companion, object),
-                Companion::Ingress(object) => self.once(&companion, object),
+            if self.printed.insert(companion_name(&companion.kind().to_string(), &companion.key())) {
+                self.value(&companion);
             }
-        }
-    }
-
-    fn once(&mut self, companion: &Companion, object: &impl Serialize) {
-        if self.printed.insert(companion_name(&companion.kind().to_string(), &companion.key())) {
-            self.value(object);
         }
     }
 }

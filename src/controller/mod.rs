@@ -1,5 +1,8 @@
 //! Watches and writes: the only part that talks to the API.
 
+#[cfg(test)]
+mod api_double;
+mod confirm;
 mod in_flight;
 mod lookout;
 mod observe;

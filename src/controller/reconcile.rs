@@ -185,7 +185,8 @@ impl Reconciler {
         let mut prepared = self.prepare(app, since);
         if prepared.is_awaited {
             let stages = &prepared.plan.stages;
-            let companions = stages.iter().take_while(|stage| !stage.iter().any(is_annotation)).count();
+            let companions =
+                stages.iter().take_while(|stage| !stage.iter().any(Change::is_of_annotations)).count();
             let (made, ()) = tokio::join!(
                 self.carry_out(app, &stages[..companions], &prepared.basis),
                 self.probes.settle(app)
@@ -224,7 +225,7 @@ impl Reconciler {
         {
             self.look_again_at_taken_names(app);
         }
-        let is_annotated = plan.stages.iter().flatten().any(is_annotation);
+        let is_annotated = plan.stages.iter().flatten().any(Change::is_of_annotations);
         let is_opt_out = decision == Decision::Unprotect && is_annotated;
         let is_awaited = assurance == Assurance::Awaited && is_annotated;
         let basis = Basis { is_overdue, assurance };
@@ -421,11 +422,6 @@ fn asked<'a>(view: &AppView<'a>, decision: &Decision, keys: &Keys) -> Option<Ask
     let Decision::Protect(protection) = decision else { return None };
     let (request, app) = (view.request?.as_ref().ok()?, view.ingress?.app()?);
     Some(Asked { request, is_believed: Status::is_said_protected(protection, app, keys) })
-}
-
-/// Whether the change is one of the app's own Ingress.
-fn is_annotation(change: &Change) -> bool {
-    matches!(change, Change::Annotate(_) | Change::Edit(_))
 }
 
 /// Whether people should hear of a failure: at once where it will not pass by itself, else when it has not.

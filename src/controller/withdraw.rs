@@ -17,7 +17,6 @@ use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client};
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -90,6 +89,9 @@ pub enum WithdrawError {
         "admission policies would close {0} as soon as it is taken back, since it still asks for protection"
     )]
     WouldBeClosed(ObjectKey),
+    /// Whether one would, the API server did not say.
+    #[error("{0}; nothing was done. Run it again")]
+    NotAsked(String),
     /// Some lists did not come, so what is there is not known.
     #[error("no complete list of {0:?} came within {LIST_PATIENCE:?}")]
     NoLists(Vec<Source>),
@@ -183,7 +185,7 @@ async fn with_claim(
         watches.shutdown().await;
         writer = writer.rehearsing();
     }
-    if let Some(app) = first_closed(&writer, &index, withdrawal).await {
+    if let Some(app) = first_closed(&writer, &index, withdrawal).await? {
         return Err(WithdrawError::WouldBeClosed(app));
     }
     let worker = Worker { writer, index: index.clone(), way: withdrawal.way };
@@ -196,27 +198,59 @@ async fn with_claim(
 
 /// An app that admission would close as soon as it is taken back. One of each class and namespace is asked about,
 /// since policies are for classes, and admins bind them to namespaces.
-async fn first_closed(writer: &Writer, index: &SharedIndex, withdrawal: &Withdrawal) -> Option<ObjectKey> {
-    let samples = index.with(|index| {
-        let mut samples: BTreeMap<(ClassRef, Arc<str>), (ObjectKey, Change)> = BTreeMap::new();
+async fn first_closed(
+    writer: &Writer,
+    index: &SharedIndex,
+    withdrawal: &Withdrawal,
+) -> Result<Option<ObjectKey>, WithdrawError> {
+    let groups = index.with(|index| {
+        let mut groups: BTreeMap<(ClassRef, Arc<str>), BTreeSet<ObjectKey>> = BTreeMap::new();
         for key in index.all_keys() {
-            let Key::App(app) = &key else { continue };
-            let class = class_if_asking(index, app).filter(|_| withdrawal.scope.contains(&app.namespace));
-            if let Some(class) = class
-                && let Entry::Vacant(sample) = samples.entry((class, app.namespace.clone()))
-                && let Some(change) = stages(index, &key, withdrawal.way).into_iter().flatten().next()
-            {
-                sample.insert((app.clone(), change));
+            let Key::App(app) = key else { continue };
+            let class = class_if_asking(index, &app).filter(|_| withdrawal.scope.contains(&app.namespace));
+            if let Some(class) = class {
+                groups.entry((class, app.namespace.clone())).or_default().insert(app);
             }
         }
-        samples
+        groups
     });
-    for (app, change) in samples.into_values() {
-        if writer.would_be_closed(&change).await {
-            return Some(app);
+    for apps in groups.into_values() {
+        for app in apps {
+            match would_be_closed(writer, index, &app, withdrawal.way).await? {
+                Some(true) => return Ok(Some(app)),
+                Some(false) => break,
+                // It says nothing of the others.
+                None => {}
+            }
         }
     }
-    None
+    Ok(None)
+}
+
+/// Whether admission would close `app` as soon as it is taken back; `None` where its annotations stay as they are, since nothing
+/// is to be done to them, or since the API server rejects that: then the change itself will show why.
+async fn would_be_closed(
+    writer: &Writer,
+    index: &SharedIndex,
+    app: &ObjectKey,
+    way: Way,
+) -> Result<Option<bool>, WithdrawError> {
+    let mut attempts = 0;
+    loop {
+        let change = index.with(|index| {
+            let mut changes = stages(index, &Key::App(app.clone()), way).into_iter().flatten();
+            changes.find(Change::is_of_annotations).filter(|_| class_if_asking(index, app).is_some())
+        });
+        let Some(change) = change else { return Ok(None) };
+        attempts += 1;
+        match writer.would_be_closed(&change).await {
+            Ok(is_closed) => return Ok(Some(is_closed)),
+            Err(WriteError::Rejected(_) | WriteError::Duplicate(_)) => return Ok(None),
+            // It was edited meanwhile, and is known as it is now.
+            Err(WriteError::Stale(_)) if attempts < ATTEMPTS => {}
+            Err(error) => return Err(WithdrawError::NotAsked(error.to_string())),
+        }
+    }
 }
 
 /// The class of an app that asks for protection as it stands there, and not as this index takes it.
@@ -477,4 +511,123 @@ async fn delete_lease(client: &Client, lease: &LeaseName) {
         api.delete(&lease.name, &params).await.ok()
     };
     let _ = timeout(API_TIMEOUT, delete).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::api_double::{Answer, Asked, Log, api_server, failure};
+    use super::*;
+    use crate::contract::{AUTH_URL, CLOSED_URL};
+    use serde_json::{Value, json};
+
+    const STATUS: &str = "sso.djieno.com/status";
+
+    /// A protected app.
+    fn app(name: &str, version: &str) -> Value {
+        let fields = json!({ "f:metadata": { "f:annotations": { (format!("f:{STATUS}")): {} } } });
+        json!({
+            "metadata": {
+                "namespace": "shop", "name": name, "uid": name, "resourceVersion": version,
+                "annotations": { "sso.djieno.com/authentik": "true", STATUS: "Protected" },
+                "managedFields": [
+                    { "manager": "ingress-sso", "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields },
+                ],
+            },
+            "spec": { "ingressClassName": "nginx", "rules": [{ "host": format!("{name}.example.com") }] },
+        })
+    }
+
+    /// The app as admission closes it.
+    fn closed(name: &str) -> Answer {
+        let mut app = app(name, "1");
+        app["metadata"]["annotations"] = json!({ "sso.djieno.com/authentik": "true", AUTH_URL: CLOSED_URL });
+        (200, app)
+    }
+
+    /// Rehearses to take back the apps `one` and `two` of a class and namespace, where dry runs are answered so: by the number of
+    /// this one and what is asked. Whoever reads an app finds it in the version 2.
+    async fn rehearse(
+        answer: impl Fn(usize, &Asked) -> Answer + Send + Sync + 'static,
+    ) -> (Result<Withdrawn, WithdrawError>, Log) {
+        let (client, log) = api_server(move |asked| {
+            let patches = asked.iter().filter(|asked| asked.method == "PATCH").count();
+            let asked = asked.last()?;
+            let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
+            match (asked.method.as_str(), path) {
+                ("PATCH", _) => Some(answer(patches, asked)),
+                _ if query.contains("sendInitialEvents") => Some(failure(422, "no sendInitialEvents")),
+                _ if query.contains("watch=true") => None,
+                ("GET", "/apis/networking.k8s.io/v1/namespaces/shop/ingresses/one") => {
+                    Some((200, app("one", "2")))
+                }
+                (_, path) => {
+                    let is_of_apps = path.ends_with("/ingresses");
+                    let items = if is_of_apps { vec![app("one", "1"), app("two", "1")] } else { Vec::new() };
+                    Some((200, json!({ "metadata": { "resourceVersion": "1" }, "items": items })))
+                }
+            }
+        });
+        let withdrawal = Withdrawal { way: Way::TakeBack, scope: Scope::Cluster, lease: None };
+        let (settings, stop) = (Arc::default(), CancellationToken::new());
+        let withdrawn = withdraw(client, settings, &withdrawal, &stop, &mut |_| {}).await;
+        (withdrawn, log)
+    }
+
+    /// The dry runs that were asked for: of which app, in which version.
+    fn dry_runs(log: &Log) -> Vec<(String, String)> {
+        let log = log.lock().unwrap();
+        let writes = log.iter().filter(|asked| asked.method != "GET");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        writes
+            .map(|asked| {
+                assert!(asked.path.contains("dryRun=All"), "{asked:?}");
+                let metadata = &asked.body["metadata"];
+                (text(&metadata["name"]), text(&metadata["resourceVersion"]))
+            })
+            .collect()
+    }
+
+    fn of(name: &str, version: &str) -> (String, String) {
+        (name.to_owned(), version.to_owned())
+    }
+
+    #[tokio::test]
+    async fn without_an_answer_of_whether_admission_would_close_apps_nothing_is_done() {
+        let (withdrawn, log) = rehearse(|_, _| failure(503, "ServiceUnavailable")).await;
+        let error = withdrawn.map_err(|error| error.to_string()).unwrap_err();
+        assert!(error.contains("Ingress shop/one: ServiceUnavailable; nothing was done"), "{error}");
+        assert_eq!(dry_runs(&log), [of("one", "1")]);
+    }
+
+    #[tokio::test]
+    async fn an_app_that_was_edited_since_is_asked_about_as_it_is_now() {
+        let (withdrawn, log) = rehearse(|patches, _| match patches {
+            1 => failure(409, "Conflict"),
+            _ => closed("one"),
+        })
+        .await;
+        let error = withdrawn.map_err(|error| error.to_string()).unwrap_err();
+        assert!(error.contains("would close shop/one"), "{error}");
+        assert_eq!(dry_runs(&log), [of("one", "1"), of("one", "2")]);
+    }
+
+    #[tokio::test]
+    async fn of_an_app_that_is_edited_all_the_time_nothing_is_known() {
+        let (withdrawn, log) = rehearse(|_, _| failure(409, "Conflict")).await;
+        let error = withdrawn.map_err(|error| error.to_string()).unwrap_err();
+        assert!(error.contains("Ingress shop/one: Conflict; nothing was done"), "{error}");
+        assert_eq!(dry_runs(&log).len(), ATTEMPTS as usize);
+    }
+
+    #[tokio::test]
+    async fn a_rejection_says_nothing_of_the_other_apps_of_the_class() {
+        let (withdrawn, log) = rehearse(|_, asked| match asked.body["metadata"]["name"].as_str() {
+            Some("one") => failure(403, "Forbidden"),
+            _ => closed("two"),
+        })
+        .await;
+        let error = withdrawn.map_err(|error| error.to_string()).unwrap_err();
+        assert!(error.contains("would close shop/two"), "{error}");
+        assert_eq!(dry_runs(&log), [of("one", "1"), of("two", "1")]);
+    }
 }

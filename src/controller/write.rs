@@ -9,13 +9,12 @@ use crate::facts::{Identity, IngressFacts, ObjectKey};
 use crate::index::{Key, Source};
 use crate::lease::Claim;
 use crate::middleware::Middleware;
-use crate::plan::changes::{Annotate, Change, Companion, Edit, HandOver, Kind, Repair, decided_plan};
-use crate::plan::companions::outpost_ingress_key;
+use crate::plan::changes::{Annotate, Change, Companion, Edit, HandOver, Kind, Repair};
 use crate::telemetry::metrics::{Answer, Metrics, Verb};
 use crate::watched::WatchedIngress;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{NamespaceResourceScope, Status};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
@@ -82,13 +81,13 @@ impl WriteError {
 #[derive(Clone)]
 pub(super) struct Writer {
     client: Client,
-    index: SharedIndex,
+    pub(super) index: SharedIndex,
     touched: UnboundedSender<Vec<Key>>,
     in_flight: InFlight,
     claim: Claim,
     metrics: Metrics,
     /// Whether the API server is asked what it would do, and does nothing.
-    is_rehearsal: bool,
+    pub(super) is_rehearsal: bool,
 }
 
 impl Writer {
@@ -300,9 +299,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether admission would close the app that `change` opens. Asked by a dry run, of which nothing is kept; where
-    /// the API server rejects that, the change itself will show why.
-    pub(super) async fn would_be_closed(&self, change: &Change) -> bool {
+    /// Whether admission would close the app whose annotations `change` changes. Asked by a dry run, of which nothing is kept.
+    pub(super) async fn would_be_closed(&self, change: &Change) -> Result<bool, WriteError> {
         let (app, params, patch) = match change {
             Change::Annotate(annotate) => {
                 let params = PatchParams { force: annotate.force, ..PatchParams::apply(MANAGER) };
@@ -313,80 +311,24 @@ impl Writer {
                     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
                 (&edit.app, params, Patch::Merge(edit_patch(edit)))
             }
-            _ => return false,
+            _ => return Ok(false),
         };
+        let what = format!("cannot ask what admission would make of Ingress {app}");
         let (api, params) = (self.api::<WatchedIngress>(app), PatchParams { dry_run: true, ..params });
-        let answer = self.call("cannot ask", api.patch(&app.name, &params, &patch)).await;
-        let facts = answer.ok().and_then(|ingress| self.facts(&ingress));
-        facts.is_some_and(|facts| facts.app().is_some_and(|app| !app.closed.is_empty()))
-    }
-
-    /// Before a route goes: reads its app afresh, in case the cache missed that it needs the route (again), and the routes that
-    /// take its place, in case it missed that one of them is gone.
-    async fn confirm_route_is_unused(&self, route: &ObjectKey) -> Result<(), WriteError> {
-        let app = self.index.with(|index| index.app_of_route(route));
-        let Some(app) = app.filter(|app| outpost_ingress_key(app) == *route && !self.is_rehearsal) else {
-            return Ok(());
-        };
-        let what = format!("cannot read Ingress {app}");
-        if let Some(found) = self.call(&what, self.api::<WatchedIngress>(&app).get_opt(&app.name)).await? {
-            let facts = self.facts(&found);
-            if !facts.is_some_and(|facts| self.index.with(|index| index.may_lose_route(&app, &facts))) {
-                self.learn(&found);
-                return Err(WriteError::Stale(format!(
-                    "Ingress {app} changed before its route could be deleted"
-                )));
+        match self.call(&what, api.patch(&app.name, &params, &patch)).await {
+            Ok(ingress) => {
+                let facts = self.facts(&ingress);
+                Ok(facts.is_some_and(|facts| facts.app().is_some_and(|app| !app.closed.is_empty())))
             }
-        }
-        for heir in self.index.with(|index| index.heirs(&app)) {
-            self.confirm_is_as_known(&heir).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether the deletion of `route` is what would be planned now.
-    fn is_due(&self, deletion: &Change, route: &ObjectKey) -> bool {
-        self.index.with(|index| {
-            // Where old news of the watch made the index forget it, nobody knows what relies on it.
-            let Some(app) = index.app_of_route(route) else { return false };
-            let plan = decided_plan(&index.view(&app), index.settings(), false);
-            plan.stages.iter().flatten().any(|change| change == deletion)
-        })
-    }
-
-    async fn confirm_is_as_known(&self, route: &ObjectKey) -> Result<(), WriteError> {
-        let what = format!("cannot read Ingress {route}");
-        let found = self.call(&what, self.api::<WatchedIngress>(route).get_opt(&route.name)).await?;
-        let known = self.index.with(|index| index.identity(Source::Ingresses, route).cloned());
-        if found.as_ref().map(|found| Identity::of(found.meta())) == known {
-            return Ok(());
-        }
-        match found {
-            Some(found) => self.learn(&found),
-            None => {
-                self.tell(self.index.with(|index| index.forget(Source::Ingresses, route, known.as_ref())));
+            Err(WriteError::Stale(text)) => {
+                self.look_again::<WatchedIngress>(app, &what).await?;
+                Err(WriteError::Stale(text))
             }
-        }
-        Err(WriteError::Stale(format!(
-            "Ingress {route} changed before one that it replaces could be deleted"
-        )))
-    }
-
-    /// Before something shared goes: reads the namespace afresh, in case the cache missed a user.
-    async fn confirm_shared_is_unused(&self, kind: Kind, key: &ObjectKey) -> Result<(), WriteError> {
-        if self.is_rehearsal {
-            return Ok(());
-        }
-        let what = format!("cannot list the Ingresses of namespace {}", key.namespace);
-        let list = self.call(&what, self.api::<WatchedIngress>(key).list(&ListParams::default())).await?;
-        let mut users = list.items.iter().filter_map(|ingress| self.facts(ingress));
-        match users.find(|facts| kind.is_used_by(facts, key)) {
-            None => Ok(()),
-            Some(user) => Err(WriteError::Stale(format!("Ingress {} still uses {kind} {key}", user.key))),
+            Err(error) => Err(error),
         }
     }
 
-    fn facts(&self, ingress: &WatchedIngress) -> Option<IngressFacts> {
+    pub(super) fn facts(&self, ingress: &WatchedIngress) -> Option<IngressFacts> {
         self.index.with(|index| index.read(&ingress.0)).ok()
     }
 
@@ -415,7 +357,7 @@ impl Writer {
         result
     }
 
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         what: &str,
         request: impl Future<Output = Result<T, kube::Error>>,
@@ -426,19 +368,26 @@ impl Writer {
         }
     }
 
-    fn api<K: Watched>(&self, key: &ObjectKey) -> Api<K> {
+    pub(super) fn api<K: Watched>(&self, key: &ObjectKey) -> Api<K> {
         Api::namespaced(self.client.clone(), &key.namespace)
     }
 
-    /// Learns what an object is now, if it is there.
+    /// Learns what an object is now, or that it is gone.
     async fn look_again<K: Watched>(&self, key: &ObjectKey, what: &str) -> Result<(), WriteError> {
-        if let Some(found) = self.call(what, self.api::<K>(key).get_opt(&key.name)).await? {
-            self.learn(&found);
+        let source = source(K::KIND);
+        // Before it is read: what the watch has found by then may be newer than that.
+        let known = self.index.with(|index| index.identity(source, key).cloned());
+        match self.call(what, self.api::<K>(key).get_opt(&key.name)).await? {
+            Some(found) => self.learn(&found),
+            None if known.is_some() => {
+                self.tell(self.index.with(|index| index.forget(source, key, known.as_ref())));
+            }
+            None => {}
         }
         Ok(())
     }
 
-    fn learn<K: Watched>(&self, object: &K) {
+    pub(super) fn learn<K: Watched>(&self, object: &K) {
         self.tell(self.index.with(|index| {
             // What a dry run answers has the version of what is there.
             let source = source(K::KIND);
@@ -480,7 +429,7 @@ fn apply_patch(annotate: &Annotate) -> Value {
 }
 
 /// Kinds that are written, of which the index learns by the answer.
-trait Watched:
+pub(super) trait Watched:
     Observed
     + Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
@@ -532,14 +481,11 @@ fn source(kind: Kind) -> Source {
 
 #[cfg(test)]
 mod tests {
+    use super::super::api_double::{Log, api_server, failure};
     use super::*;
     use crate::config::Settings;
     use crate::index::Index;
     use crate::lease::{DURATION, Election, LeaseName};
-    use http_body_util::BodyExt;
-    use kube::client::Body;
-    use std::convert::Infallible;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
     use tokio::sync::mpsc::unbounded_channel;
@@ -548,24 +494,24 @@ mod tests {
 
     /// Writes a change, and says what came of it and how many requests that took.
     async fn written(is_lost: bool) -> (Result<(), WriteError>, usize) {
-        let requests = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&requests);
-        let api = tower::service_fn(move |_: hyper::Request<Body>| {
-            count.fetch_add(1, Ordering::Relaxed);
-            async { Ok::<_, Infallible>(hyper::Response::new(Body::empty())) }
-        });
-        let client = Client::new(api, "default");
+        let (client, log) = api_server(|_| Some((200, json!({}))));
         let name = LeaseName { namespace: "a".to_owned(), name: "b".to_owned(), identity: "c".to_owned() };
         let (_election, lost) = Election::new(client.clone(), name);
         let claim = if is_lost { lost } else { Claim::always() };
-        (write(client, claim).await, requests.load(Ordering::Relaxed))
+        (write(client, claim).await, log.lock().unwrap().len())
     }
 
     async fn write(client: Client, claim: Claim) -> Result<(), WriteError> {
-        let index = SharedIndex(Arc::new(Mutex::new(Index::new(Arc::new(Settings::default())))));
-        let writer = Writer::new(client, index, unbounded_channel().0, claim, Metrics::default());
         let repair = Repair { kind: Kind::Service, key: ObjectKey::new("shop", "s"), patch: json!({}) };
-        writer.perform(&Change::Repair(repair)).await
+        writer(client, index(), claim).perform(&Change::Repair(repair)).await
+    }
+
+    fn index() -> SharedIndex {
+        SharedIndex(Arc::new(Mutex::new(Index::new(Arc::new(Settings::default())))))
+    }
+
+    fn writer(client: Client, index: SharedIndex, claim: Claim) -> Writer {
+        Writer::new(client, index, unbounded_channel().0, claim, Metrics::default())
     }
 
     #[tokio::test]
@@ -582,20 +528,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_under_way_ends_before_another_replica_may_begin_one() {
         // An API server that answers twice: there is no Lease, and it is written.
-        let answered = AtomicUsize::new(0);
-        let api = tower::service_fn(move |_: hyper::Request<Body>| {
-            let answer = match answered.fetch_add(1, Ordering::Relaxed) {
-                0 => Some((404, json!({ "status": "Failure", "reason": "NotFound", "code": 404 }))),
-                1 => Some((201, json!({ "metadata": { "name": "b", "resourceVersion": "1" } }))),
-                _ => None,
-            };
-            async move {
-                let Some((status, body)) = answer else { return std::future::pending().await };
-                let response = hyper::Response::builder().status(status);
-                Ok::<_, Infallible>(response.body(Body::from(body.to_string().into_bytes())).unwrap())
-            }
+        let (client, _) = api_server(|asked| match asked.len() {
+            1 => Some(failure(404, "NotFound")),
+            2 => Some((201, json!({ "metadata": { "name": "b", "resourceVersion": "1" } }))),
+            _ => None,
         });
-        let client = Client::new(api, "default");
         let name = LeaseName { namespace: "a".to_owned(), name: "b".to_owned(), identity: "c".to_owned() };
         let (election, claim) = Election::new(client.clone(), name);
         let election = tokio::spawn(election.run(CancellationToken::new()));
@@ -612,104 +549,58 @@ mod tests {
         election.abort();
     }
 
-    /// An app that asks for protection, and its route.
-    fn app_and_route() -> [serde_json::Value; 2] {
-        let path = |path: &str, service: &str| {
-            let backend = json!({ "service": { "name": service, "port": { "number": 9000 } } });
-            json!([{ "host": "a.example.com", "http": { "paths": [
-                { "path": path, "pathType": "ImplementationSpecific", "backend": backend },
-            ] } }])
+    /// An app that is known in the version 1 and is there in another, or is gone. What is sent for version 1 is a conflict.
+    fn edited_meanwhile(newer: Option<&str>) -> (Writer, SharedIndex, Log) {
+        let app = |version: &str| {
+            json!({
+                "metadata": {
+                    "namespace": "shop", "name": "app", "uid": "u", "resourceVersion": version,
+                    "annotations": { "sso.djieno.com/authentik": "true" },
+                },
+                "spec": { "rules": [{ "host": "a.example.com" }] },
+            })
         };
-        let app = json!({
-            "metadata": {
-                "namespace": "shop", "name": "app", "uid": "u", "resourceVersion": "1",
-                "annotations": { "sso.djieno.com/authentik": "true" },
-            },
-            "spec": { "ingressClassName": "nginx", "rules": path("/", "app") },
+        let index = index();
+        let seen: WatchedIngress = serde_json::from_value(app("1")).unwrap();
+        index.with(|index| seen.observe(index));
+        let newer = newer.map(app);
+        let (client, log) = api_server(move |asked| match (&newer, asked.last()?.method.as_str()) {
+            (Some(newer), "GET") => Some((200, newer.clone())),
+            (Some(_), _) => Some(failure(409, "Conflict")),
+            (None, _) => Some(failure(404, "NotFound")),
         });
-        let route = json!({
-            "metadata": {
-                "namespace": "shop", "name": "app-outpost-path", "uid": "r", "resourceVersion": "2",
-                "labels": { "app.kubernetes.io/managed-by": "ingress-sso", "sso.djieno.com/outpost": "main" },
-                "annotations": { "sso.djieno.com/app": "app" },
-            },
-            "spec": { "ingressClassName": "nginx", "rules": path("/outpost.goauthentik.io", "authentik-main") },
-        });
-        [app, route]
+        (writer(client, index.clone(), Claim::always()), index, log)
     }
 
-    #[tokio::test]
-    async fn a_route_that_is_needed_again_is_not_deleted() {
-        let [app, route] = app_and_route();
-        let mut settings = Settings::default();
-        settings.classes.insert("nginx".to_owned(), crate::plan::Dialect::Nginx);
-        settings.outposts.insert("main".to_owned(), "http://main.example.com:9000".parse().unwrap());
-        let mut index = Index::new(Arc::new(settings));
-        for object in [&app, &route] {
-            let object: WatchedIngress = serde_json::from_value(object.clone()).unwrap();
-            object.observe(&mut index);
-        }
-        for source in Source::ALL {
-            index.complete(source);
-        }
-        let methods = Arc::new(Mutex::new(Vec::new()));
-        let asked = Arc::clone(&methods);
-        let api = tower::service_fn(move |request: hyper::Request<Body>| {
-            asked.lock().unwrap().push(request.method().clone());
-            let body = Body::from(app.to_string().into_bytes());
-            async { Ok::<_, Infallible>(hyper::Response::new(body)) }
-        });
-        let (client, index) = (Client::new(api, "default"), SharedIndex(Arc::new(Mutex::new(index))));
-        let writer = Writer::new(client, index, unbounded_channel().0, Claim::always(), Metrics::default());
-        let (key, identity) = (ObjectKey::new("shop", "app-outpost-path"), Identity::new("r", "2"));
-        let result = writer.perform(&Change::Delete { kind: Kind::Ingress, key, identity }).await;
-        assert!(
-            matches!(&result, Err(WriteError::Stale(text)) if text.contains("is needed again")),
-            "{result:?}"
-        );
-        assert_eq!(*methods.lock().unwrap(), ["GET"], "the app is read, and no more");
+    fn annotate() -> Annotate {
+        let (identity, annotations) = (Identity::new("u", "1"), [("a".to_owned(), "b".to_owned())].into());
+        Annotate { app: ObjectKey::new("shop", "app"), identity, force: false, annotations }
     }
 
     #[tokio::test]
     async fn annotations_are_for_the_version_that_was_seen_and_a_conflict_is_looked_into() {
-        let [app, _] = app_and_route();
-        let mut index = Index::new(Arc::new(Settings::default()));
-        let seen: WatchedIngress = serde_json::from_value(app.clone()).unwrap();
-        seen.observe(&mut index);
-        let mut newer = app;
-        newer["metadata"]["resourceVersion"] = json!("3");
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let asked = Arc::clone(&requests);
-        let api = tower::service_fn(move |request: hyper::Request<Body>| {
-            let (asked, newer) = (Arc::clone(&asked), newer.clone());
-            async move {
-                let method = request.method().to_string();
-                let body = request.into_body().collect().await.unwrap().to_bytes();
-                let (status, answer) = match method.as_str() {
-                    "PATCH" => (409, json!({ "status": "Failure", "reason": "Conflict", "code": 409 })),
-                    _ => (200, newer),
-                };
-                asked.lock().unwrap().push((method, String::from_utf8(body.to_vec()).unwrap()));
-                let response = hyper::Response::builder().status(status);
-                Ok::<_, Infallible>(response.body(Body::from(answer.to_string().into_bytes())).unwrap())
-            }
-        });
-        let (client, index) = (Client::new(api, "default"), SharedIndex(Arc::new(Mutex::new(index))));
-        let claim = Claim::always();
-        let writer = Writer::new(client, index.clone(), unbounded_channel().0, claim, Metrics::default());
-        let key = ObjectKey::new("shop", "app");
-        let (identity, annotations) = (Identity::new("u", "1"), [("a".to_owned(), "b".to_owned())].into());
-        let annotate = Annotate { app: key.clone(), identity, force: false, annotations };
+        let (writer, index, log) = edited_meanwhile(Some("3"));
+        let annotate = annotate();
+        let key = annotate.app.clone();
         let result = writer.perform(&Change::Annotate(annotate)).await;
         assert!(matches!(&result, Err(WriteError::Stale(_))), "{result:?}");
-        let requests = requests.lock().unwrap();
-        let sent: Value = serde_json::from_str(&requests[0].1).unwrap();
+        let log = log.lock().unwrap();
         assert_eq!(
-            sent["metadata"],
+            log[0].body["metadata"],
             json!({ "name": "app", "uid": "u", "resourceVersion": "1", "annotations": { "a": "b" } })
         );
-        assert_eq!(requests[1].0, "GET");
+        assert_eq!(log[1].method, "GET");
         let known = index.with(|index| index.identity(Source::Ingresses, &key).cloned());
         assert_eq!(known, Some(Identity::new("u", "3")), "what it is now is known");
+    }
+
+    #[tokio::test]
+    async fn what_turns_out_to_be_gone_is_forgotten() {
+        let (writer, index, _) = edited_meanwhile(None);
+        let annotate = annotate();
+        let key = annotate.app.clone();
+        let result = writer.perform(&Change::Annotate(annotate)).await;
+        assert!(matches!(&result, Err(WriteError::Stale(_))), "{result:?}");
+        assert_eq!(index.with(|index| index.identity(Source::Ingresses, &key).cloned()), None);
     }
 }

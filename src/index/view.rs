@@ -270,8 +270,8 @@ fn is_foreign(app: &ObjectKey, ingress: &IngressFacts) -> bool {
     }
 }
 
-/// Whether `own` is in force where `other` has the same rule `path`: as ingress-nginx sorts Ingresses, by age and then by name, the
-/// last one first.
+/// Whether `own` is in force where `other` has the same rule `path`: as ingress-nginx sorts Ingresses: oldest first; of the same
+/// age, the one whose name sorts last.
 fn is_first(own: &IngressFacts, other: &IngressFacts, path: &OutpostPath) -> bool {
     let is_older = match own.created.cmp(&other.created) {
         Ordering::Equal => own.key.to_string() > other.key.to_string(),

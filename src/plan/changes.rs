@@ -74,6 +74,11 @@ impl Change {
             _ => false,
         }
     }
+
+    /// Whether it changes the annotations of an app's own Ingress.
+    pub fn is_of_annotations(&self) -> bool {
+        matches!(self, Self::Annotate(_) | Self::Edit(_))
+    }
 }
 
 /// See [`Change::Edit`].
@@ -117,7 +122,8 @@ pub struct HandOver {
 }
 
 /// A companion as it is sent to the API.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Companion {
     /// Route of the outpost path.
     Ingress(Box<Ingress>),
@@ -224,32 +230,40 @@ pub fn decided_plan(view: &AppView<'_>, settings: &Settings, is_overdue: bool) -
     app_plan(view, &decide(view, settings), &settings.keys, is_overdue)
 }
 
+/// Whether `deletion` of the route of the app of `view` is due, now or after what has to come before it. What is known of the
+/// app's outpost has no part in that, though it has in [`app_plan`].
+pub fn is_deletion_due(view: &AppView<'_>, settings: &Settings, deletion: &Change) -> bool {
+    let (decision, keys) = (decide(view, settings), &settings.keys);
+    let due = make_room(view, &decision, keys).or_else(|| give_up_route(view, &decision, keys));
+    due.as_ref() == Some(deletion)
+}
+
 /// The requests that carry out `decision`. With `is_overdue`, a wait has been long enough to be told.
 pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue: bool) -> AppPlan {
     if let Some(change) = make_room(view, decision, keys) {
         return AppPlan { stages: vec![vec![change]], ..AppPlan::default() };
     }
-    let plan = match decision {
+    let given_up: Vec<Change> = give_up_route(view, decision, keys).into_iter().collect();
+    let mut plan = match decision {
         Decision::Unprotect => unprotect(view),
         Decision::Protect(protection) => protect(view, protection, keys),
         Decision::Refuse(refusal) => {
             let status = Status::unprotected(State::Refused, refusal.reason(), refusal.to_string());
-            let mut plan = keep_with_status(view, keys, status);
-            let is_protected = view.ingress.is_some_and(|ingress| ingress.is_protected(keys));
-            plan.stages.push(give_up_route(view, is_protected || outpost_still_used(view).is_some()));
-            plan
+            keep_with_status(view, keys, status)
         }
         Decision::Wait { waiting, protection } => {
             let pending = Status::unprotected(State::Pending, WAITING, waiting.to_string());
             let told = if is_overdue { keep_with_status(view, keys, pending) } else { AppPlan::default() };
-            let stages = protection.iter().flat_map(|protection| {
-                let companions = companions(view, protection, keys);
-                companions.into_iter().chain([delete_route_of_others(view, protection)])
-            });
-            AppPlan { stages: stages.chain(told.stages).collect(), ..told }
+            let companions = protection.iter().flat_map(|protection| companions(view, protection, keys));
+            let stages = companions.chain([given_up]).chain(told.stages);
+            return AppPlan { stages: without_empty(stages), ..told };
         }
         Decision::Leave => AppPlan::default(),
     };
+    // Where the annotations take another request, that is planned next, and the route goes after it.
+    if !plan.is_partial {
+        plan.stages.push(given_up);
+    }
     AppPlan { stages: without_empty(plan.stages), ..plan }
 }
 
@@ -288,9 +302,6 @@ fn protect(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> AppPlan 
     let mut stages = companions(view, protection, keys);
     let (stage, is_all) = annotate(ingress, app, annotations, !protection.copied.is_empty(), edits, keys);
     stages.push(stage);
-    if is_all {
-        stages.push(delete_route_of_others(view, protection));
-    }
     AppPlan {
         stages,
         status: Some(status).filter(|_| is_all),
@@ -313,44 +324,43 @@ fn companions(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> Vec<V
     vec![at_once, later.into_iter().collect()]
 }
 
-/// The route of an app all of whose hosts others have claimed, unless they still rely on it.
-fn delete_route_of_others(view: &AppView<'_>, protection: &Protection) -> Vec<Change> {
-    let is_needed = protection.outpost_ingress.is_some() || !view.lent_hosts.is_empty();
-    let route = view.outpost_ingress.ours().filter(|_| !is_needed);
-    route.map(delete_ingress).into_iter().collect()
-}
-
-/// The annotations first, then the route; what is shared follows when its last user is gone.
+/// The annotations, after which the route goes; what is shared follows when its last user is gone.
 fn unprotect(view: &AppView<'_>) -> AppPlan {
     let mut plan = AppPlan::default();
     if let Some((ingress, app)) = view.ingress.and_then(|ingress| Some((ingress, ingress.app()?))) {
-        plan.stages.push(take_out_annotations(ingress, app));
+        let (stage, is_all) = take_out_annotations(ingress, app);
+        plan.stages.push(stage);
+        plan.is_partial = !is_all;
     }
-    let still_used =
-        outpost_still_used(view).filter(|key| !view.kept_hosts.is_empty() || *key == ROUTER_MIDDLEWARES);
+    let still_used = outpost_used_after_opt_out(view);
     plan.warnings.extend(still_used.map(|key| Warning::RouteStillUsed { key: key.to_owned() }));
-    plan.stages.push(give_up_route(view, still_used.is_some()));
     plan
 }
 
+/// The annotation by which an app that takes its request back goes on to use its route.
+fn outpost_used_after_opt_out(view: &AppView<'_>) -> Option<&'static str> {
+    outpost_still_used(view).filter(|key| !view.kept_hosts.is_empty() || *key == ROUTER_MIDDLEWARES)
+}
+
 /// The request after which nothing of ours is on the app's Ingress: what we applied goes with our claim to it, and of a list
-/// that we edited only our entry.
-fn take_out_annotations(ingress: &IngressFacts, app: &AppFacts) -> Vec<Change> {
+/// that we edited only our entry. It may take two: then only the first, and false.
+fn take_out_annotations(ingress: &IngressFacts, app: &AppFacts) -> (Vec<Change>, bool) {
     let edits: BTreeMap<_, _> = open(app).chain(traefik::without_ours(ingress, app)).collect();
     if !edits.is_empty() {
         // What others applied as well stays with them; our claim to it goes with the next look.
         let applied = app.owned_alone().map(|key| (key.to_owned(), None));
-        return edit(ingress, applied.chain(edits));
+        return (edit(ingress, applied.chain(edits)), app.shared.is_empty());
     }
     if app.owned.is_empty() {
-        return Vec::new();
+        return (Vec::new(), true);
     }
-    vec![Change::Annotate(Annotate {
+    let annotate = Change::Annotate(Annotate {
         app: ingress.key.clone(),
         identity: ingress.identity.clone(),
         force: false,
         annotations: BTreeMap::new(),
-    })]
+    });
+    (vec![annotate], true)
 }
 
 /// The annotations by which admission closed the app, as they were without that; `None` for those that were not there.
@@ -368,12 +378,26 @@ fn edit(
     if annotations.is_empty() { Vec::new() } else { vec![Change::Edit(Edit { app, identity, annotations })] }
 }
 
-/// What an app that is not to be protected keeps of its route: where it still needs it, the hosts that nobody else serves,
-/// and in any case those whose new holder is not ready. It must not hold hosts that others could have.
-fn give_up_route(view: &AppView<'_>, is_needed: bool) -> Vec<Change> {
-    let Some(route) = view.outpost_ingress.ours() else { return Vec::new() };
-    let needed = if is_needed { &view.kept_hosts } else { &view.lent_hosts };
-    keep_only(route, needed).into_iter().collect()
+/// The change after which the app's route is no more than what it has to be: its deletion, or that of hosts.
+///
+/// One all of whose hosts others have claimed has no route, unless they still rely on it. One that is not to be protected keeps,
+/// where it still needs its route, the hosts that nobody else serves, and in any case those whose new holder is not ready. It must
+/// not hold hosts that others could have.
+fn give_up_route(view: &AppView<'_>, decision: &Decision, keys: &Keys) -> Option<Change> {
+    let route = view.outpost_ingress.ours()?;
+    let is_in_use = match decision {
+        Decision::Protect(protection) | Decision::Wait { protection: Some(protection), .. } => {
+            let is_needed = protection.outpost_ingress.is_some() || !view.lent_hosts.is_empty();
+            return (!is_needed).then(|| delete_ingress(route));
+        }
+        Decision::Refuse(_) => {
+            let is_protected = view.ingress.is_some_and(|ingress| ingress.is_protected(keys));
+            is_protected || outpost_still_used(view).is_some()
+        }
+        Decision::Unprotect => outpost_used_after_opt_out(view).is_some(),
+        Decision::Wait { protection: None, .. } | Decision::Leave => return None,
+    };
+    keep_only(route, if is_in_use { &view.kept_hosts } else { &view.lent_hosts })
 }
 
 /// Two apps that exchange hosts would wait for each other for ever where an admission webhook tolerates one route for a
@@ -582,5 +606,71 @@ fn complete(patch: &mut Value, section: &str, fields: &[impl AsRef<str>]) {
         if patch[section].get(field).is_none() {
             patch[section][field] = Value::Null;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{AUTH_URL, CLOSED_URL, MANAGED_BY, MANAGER, OUTPOST_PATH, OUTPOST_PATH_TYPE};
+    use crate::index::Index;
+    use crate::plan::Dialect;
+    use ingress_sso_testbed::builders::ingress;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+
+    /// The plan for `app`, whose route is still there.
+    fn plan_with_route(app: impl Into<Ingress>) -> AppPlan {
+        let mut settings = Settings::default();
+        settings.classes.insert("nginx".to_owned(), Dialect::Nginx);
+        settings.outposts.insert("main".to_owned(), "http://main.example.com:9000".parse().unwrap());
+        let mut index = Index::new(Arc::new(settings));
+        let route = ingress("shop", "app-outpost-path").host("a.example.com").backend("authentik-main", 9000);
+        let route = route.path(OUTPOST_PATH, OUTPOST_PATH_TYPE).label(MANAGED_BY, MANAGER);
+        for ingress in [app.into(), route.annotation("sso.djieno.com/app", "app").build()] {
+            let facts = index.read(&ingress).unwrap();
+            index.observe_ingress(facts);
+        }
+        decided_plan(&index.view(&ObjectKey::new("shop", "app")), index.settings(), false)
+    }
+
+    fn stages(plan: &AppPlan) -> Vec<String> {
+        plan.stages.iter().flatten().map(ToString::to_string).collect()
+    }
+
+    /// After the first of two the other is next, and not the deletion, so that a plan with both would fail there.
+    #[test]
+    fn a_route_is_given_up_after_the_last_request_for_the_annotations() {
+        let app = || {
+            let app =
+                ingress("shop", "app").host("a.example.com").annotation("sso.djieno.com/authentik", "true");
+            app.annotation("sso.djieno.com/auth-route", "nowhere")
+        };
+        let plan = plan_with_route(app().annotation("sso.djieno.com/status", "Protected"));
+        assert_eq!(stages(&plan), ["edit sso.djieno.com/status of Ingress shop/app"]);
+        assert!(plan.is_partial);
+        let plan = plan_with_route(app());
+        assert_eq!(stages(&plan), ["annotate Ingress shop/app", "delete Ingress shop/app-outpost-path"]);
+        assert!(!plan.is_partial);
+    }
+
+    #[test]
+    fn so_it_is_after_an_opt_out() {
+        let app = ingress("shop", "app").host("a.example.com").annotation(AUTH_URL, CLOSED_URL);
+        let mut app = app.annotation("sso.djieno.com/status", "Pending").build();
+        let status = json!({ "f:metadata": { "f:annotations": { "f:sso.djieno.com/status": {} } } });
+        let applied = |manager: &str| ManagedFieldsEntry {
+            manager: Some(manager.to_owned()),
+            operation: Some("Apply".to_owned()),
+            fields_v1: Some(FieldsV1(status.clone())),
+            ..ManagedFieldsEntry::default()
+        };
+        app.metadata.managed_fields = Some(vec![applied(MANAGER), applied("kubectl")]);
+        let plan = plan_with_route(app.clone());
+        assert_eq!(stages(&plan), [format!("edit {AUTH_URL} of Ingress shop/app")]);
+        assert!(plan.is_partial, "the claim to what others applied as well goes with the next");
+        app.metadata.annotations.as_mut().unwrap().remove(AUTH_URL);
+        let plan = plan_with_route(app);
+        assert_eq!(stages(&plan), ["annotate Ingress shop/app", "delete Ingress shop/app-outpost-path"]);
+        assert!(!plan.is_partial);
     }
 }

@@ -3,7 +3,8 @@
 //! Two replicas of the real controller, on a real API server and a real etcd, while people make, change and delete apps and
 //! what was made for them, and while replicas, API server and etcd are killed and stopped, requests are refused, answers lost
 //! and watches stall (see [`trouble`] and [`people`]). What people and trouble do follows from a seed; when exactly it happens
-//! does not. Every other seed has the policies of `ingress-sso admission`. Afterwards each write is judged that etcd remembers, in order (see [`judge`]), whoever may have seen it.
+//! does not. Every other seed has the policies of `ingress-sso admission`. Afterwards each write is judged that etcd remembers, in
+//! order (see [`judge`]), whoever may have seen it.
 //!
 //! `CHAOS_SEEDS` is how many seeds there are (20), `CHAOS_FIRST` the first of them (1), `CHAOS_SECONDS` how long each has trouble
 //! (15).
@@ -40,6 +41,7 @@ mod world;
 
 use anyhow::{Context, Result};
 use ingress_sso_testbed::control_plane::ControlPlane;
+use ingress_sso_testbed::environment::number;
 use libtest_mimic::{Arguments, Failed, Trial};
 use seed::{Seed, Tally};
 use std::path::Path;
@@ -59,24 +61,26 @@ struct Shared {
 }
 
 fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(THREADS));
     let shared = Arc::<Shared>::default();
-    let seconds = number("CHAOS_SECONDS", 15);
-    let first = number("CHAOS_FIRST", 1);
-    let trials = (first..first + number("CHAOS_SEEDS", 20)).map(|seed| {
+    let seconds = number("CHAOS_SECONDS", 15)?;
+    let first: u64 = number("CHAOS_FIRST", 1)?;
+    let trials = (first..first.saturating_add(number("CHAOS_SEEDS", 20)?)).map(|seed| {
         let shared = Arc::clone(&shared);
         Trial::test(format!("seed_{seed}"), move || {
             shared.run(seed, Duration::from_secs(seconds)).map_err(|error| Failed::from(format!("{error:#}")))
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    if shared.tell() { conclusion.exit_code() } else { ExitCode::FAILURE }
-}
-
-/// The number in an environment variable.
-fn number(variable: &str, usual: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    Ok(if shared.tell() { conclusion.exit_code() } else { ExitCode::FAILURE })
 }
 
 impl Shared {
@@ -116,12 +120,19 @@ impl Shared {
         );
         // They end with it, and not when the process does.
         self.planes.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let is_in_vain = tally.seeds > 0 && tally.promises == 0;
-        if is_in_vain {
-            eprintln!(
-                "error: no app was ever called protected, so nothing was held: give the seeds more seconds"
-            );
+        let missing = [
+            (tally.promises == 0, "no app was ever called protected"),
+            (tally.troubles.is_empty(), "there was no trouble"),
+            (tally.faults.is_empty(), "no request, answer or watch went wrong"),
+        ];
+        let missing: Vec<&str> = missing
+            .into_iter()
+            .filter(|(is_so, _)| *is_so && tally.seeds > 0)
+            .map(|(_, what)| what)
+            .collect();
+        if !missing.is_empty() {
+            eprintln!("error: {}, so nothing was held: give the seeds more seconds", missing.join(", and "));
         }
-        !is_in_vain
+        missing.is_empty()
     }
 }

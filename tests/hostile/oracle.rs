@@ -2,21 +2,18 @@
 //! at what is its own, and with nothing in it that somebody smuggled there.
 
 use crate::api_server::{MAX_ANNOTATIONS, rejected_by_api_server, size, texts};
+use crate::message::unfit;
 use crate::validators::{NGINX, unacceptable_to_ingress_nginx};
 use ingress_sso::config::Settings;
 use ingress_sso::contract::{MANAGED_BY, MANAGER, OUTPOST_PATH, ROUTER_MIDDLEWARES, own_middleware_in};
 use ingress_sso::facts::ObjectKey;
 use ingress_sso::plan::changes::{Annotate, Change, Companion, Edit, Kind};
-use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The most that the controller may add to an app's annotations: a value of everybody else's must not make it more than the
 /// API server takes.
 const MAX_ADDED: usize = 8 * 1024;
-
-/// The longest `message`.
-const MAX_MESSAGE: usize = 4 * 1024;
 
 /// The query by which nginx says where the visitor wanted to go. No other variable stands in an annotation but `$host`.
 const WANTED: &str = "start?rd=$scheme://$best_http_host$escaped_request_uri";
@@ -60,7 +57,7 @@ impl Verdict<'_> {
         companion: &Companion,
         find: &impl Fn(Kind, &ObjectKey) -> Option<&'o Value>,
     ) -> Vec<String> {
-        let (kind, key, object) = (companion.kind(), companion.key(), json_of(companion));
+        let (kind, key, object) = (companion.kind(), companion.key(), json!(companion));
         let mut problems = self.object(kind, &key, &object, find);
         if kind == Kind::Ingress {
             let app = object["metadata"]["annotations"][&self.settings.keys.app].as_str().unwrap_or_default();
@@ -156,13 +153,7 @@ impl Verdict<'_> {
             Some(_) => false,
             None if key == ROUTER_MIDDLEWARES => return middlewares(value, app, namespace),
             None if key == keys.status => ["Protected", "Pending", "Refused", "Failing"].contains(&value),
-            // People read it; nothing else does.
-            None if key == keys.message => {
-                return (value.len() > MAX_MESSAGE || value.contains(char::is_control))
-                    .then(|| format!("a message of {} bytes: {value:.200}", value.len()))
-                    .into_iter()
-                    .collect();
-            }
+            None if key == keys.message => return unfit(value).into_iter().collect(),
             None => key == keys.headers_uid,
         };
         let form = (!is_good).then(|| format!("{key} must not be {value:.300?}"));
@@ -212,19 +203,6 @@ fn hosts_of_others(route: &Value, app: Option<&Value>) -> Vec<String> {
     let own = app.map(hosts).unwrap_or_default();
     let others = hosts(route).into_iter().filter(|host| !own.contains(host));
     others.map(|host| format!("{host} is no host of the app")).collect()
-}
-
-/// A companion as it is sent.
-pub(crate) fn json_of(companion: &Companion) -> Value {
-    fn json(object: &impl Serialize) -> Value {
-        serde_json::to_value(object).unwrap_or_default()
-    }
-    match companion {
-        Companion::Ingress(object) => json(object),
-        Companion::Service(object) => json(object),
-        Companion::ConfigMap(object) => json(object),
-        Companion::Middleware(object) => json(object),
-    }
 }
 
 /// Keys of the annotations that the controller applied to `object`, by the API server's notes.

@@ -100,6 +100,14 @@ pub(crate) fn examine(
     Err(format!("not done after {ROUNDS} rounds: {left:?}"))
 }
 
+/// The same for the bytes of a fuzzer: the first chooses the settings, and the rest is a list of objects as JSON. Where it is none,
+/// there is nothing to examine.
+pub(crate) fn examine_bytes(data: &[u8]) -> Result<Examined, String> {
+    let Some((variant, text)) = data.split_first() else { return Ok(Examined::default()) };
+    let Ok(objects) = serde_json::from_slice::<Vec<Value>>(text) else { return Ok(Examined::default()) };
+    examine(objects, &settings(*variant))
+}
+
 /// Everything that is due in the eyes of `index`.
 fn changes(index: &Index) -> Vec<Change> {
     let mut due = Vec::new();
@@ -238,7 +246,7 @@ impl World {
     }
 
     fn create(&mut self, companion: &Companion) {
-        let object = oracle::json_of(companion);
+        let object = json!(companion);
         let key = (companion.kind(), companion.key());
         // One of several that want the same makes it.
         if !self.objects.contains_key(&key) {

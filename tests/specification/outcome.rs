@@ -4,7 +4,7 @@ use super::api_server::rejected_by_api_server;
 use super::validators::{NGINX, unacceptable_to_ingress_nginx};
 use super::world::World;
 use ingress_sso::middleware::Middleware;
-use ingress_sso::plan::changes::{Annotate, AppPlan, Change, Companion, Edit, HandOver};
+use ingress_sso::plan::changes::{Annotate, AppPlan, Change, Edit, HandOver};
 use ingress_sso::plan::warning::Warning;
 use ingress_sso::plan::{Decision, Protection};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -441,14 +441,9 @@ fn difference(expected: &str, found: &str) -> Option<String> {
 
 /// Names that the API server would reject.
 fn unacceptable_to_the_api(protection: &Protection) -> Vec<String> {
-    let json = |companion: &Companion| match companion {
-        Companion::Ingress(object) => serde_json::to_value(object),
-        Companion::Service(object) => serde_json::to_value(object),
-        Companion::ConfigMap(object) => serde_json::to_value(object),
-        Companion::Middleware(object) => serde_json::to_value(object),
-    };
-    let companions = protection.companions();
-    companions.iter().flat_map(|companion| rejected_by_api_server(&json(companion).expect("JSON"))).collect()
+    let companions = protection.companions().into_iter();
+    let companions = companions.map(|companion| serde_json::to_value(companion).expect("JSON"));
+    companions.flat_map(|companion| rejected_by_api_server(&companion)).collect()
 }
 
 /// A request that could hit another object, or another version, than the plan saw.

@@ -179,7 +179,8 @@ pub(crate) fn lists_with_entries_of_others() -> Vec<Case> {
         )
         .by([
             "1. create Middleware n8n-prd/authentik-proxy-outpost-7d63dfe424",
-            "2. edit n8n-prd/n8n: traefik.ingress.kubernetes.io/router.middlewares to n8n-prd-authentik-proxy-outpost-7d63dfe424@kubernetescrd,n8n-prd-strip@kubernetescrd,gzip@file"]),
+            "2. edit n8n-prd/n8n: traefik.ingress.kubernetes.io/router.middlewares to n8n-prd-authentik-proxy-outpost-7d63dfe424@kubernetescrd,n8n-prd-strip@kubernetescrd,gzip@file",
+        ]),
         Case::new(
             "A list that was edited stays as it is",
             traefik()
@@ -257,7 +258,8 @@ pub(crate) fn lists_with_entries_of_others() -> Vec<Case> {
         )
         .by([
             "1. create Middleware n8n-prd/authentik-proxy-outpost-7d63dfe424",
-            "2. edit n8n-prd/n8n: sso.djieno.com/message away, traefik.ingress.kubernetes.io/router.middlewares to n8n-prd-authentik-proxy-outpost-7d63dfe424@kubernetescrd,n8n-prd-strip@kubernetescrd"]),
+            "2. edit n8n-prd/n8n: sso.djieno.com/message away, traefik.ingress.kubernetes.io/router.middlewares to n8n-prd-authentik-proxy-outpost-7d63dfe424@kubernetescrd,n8n-prd-strip@kubernetescrd",
+        ]),
         Case::new(
             "A list that we edited and that a user then applied as it is, is his also after the opt-out",
             traefik()

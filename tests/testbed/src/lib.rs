@@ -15,7 +15,9 @@
 //! | [`metrics`]       | metrics as servers print them                                                 |
 //! | [`builders`]      | Ingresses, Services and others in one line                                    |
 //! | [`wait`]          | waiting for a state, with an error that says what was seen instead            |
-//! | [`duplicate_webhook`] | what ingress-nginx's admission webhook rejects                             |
+//! | [`model`]         | all that can happen in a small world, tried in every order                    |
+//! | [`environment`]   | numbers in environment variables, and no other text                           |
+//! | [`duplicate_webhook`] | what ingress-nginx's admission webhook rejects                            |
 //! | [`outpost`]       | a strict double of authentik's proxy outpost, and of authentik at login       |
 //! | [`echo`]          | the protected app: says what reached it                                       |
 //! | [`fastcgi`]       | an app that speaks `FastCGI` and says which parameters reached it             |
@@ -23,7 +25,7 @@
 //! | [`record`]        | a request as it arrived at one of these                                       |
 //! | [`ingress_nginx`] | the real ingress-nginx controller with a real nginx                           |
 //! | [`traefik`]       | the real Traefik, native and in the place of ingress-nginx                    |
-//! | [`faults`]        | a way to the API server on which requests, answers and watches go wrong         |
+//! | [`faults`]        | a way to the API server on which requests, answers and watches go wrong       |
 //! | [`relay`]         | a way to a server that can be cut                                             |
 //! | [`network`]       | a private network: addresses and ports of their own, without root             |
 //! | [`dns`]           | a DNS server for the names of apps and Services                               |
@@ -66,6 +68,7 @@ pub mod controller;
 pub mod dns;
 pub mod duplicate_webhook;
 pub mod echo;
+pub mod environment;
 pub mod fastcgi;
 pub mod faults;
 mod go;
@@ -75,6 +78,7 @@ pub mod http;
 pub mod ingress_nginx;
 pub mod kubectl;
 pub mod metrics;
+pub mod model;
 pub mod network;
 pub mod outpost;
 mod output;

@@ -21,7 +21,7 @@ pub(crate) struct App {
 
 /// One thing that somebody does. Apps go by their number, of which the first is the oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub(crate) enum UserAction {
     /// Create this app, or apply it again with what is new.
     Put(usize, App),
     Delete(usize),
@@ -63,7 +63,7 @@ fn service_key() -> ObjectKey {
     ObjectKey::new(NAMESPACE, service_name("alpha"))
 }
 
-impl Deed {
+impl UserAction {
     /// Whether it makes a difference.
     pub(crate) fn is_news(self, cluster: &Cluster, apps: &[Option<App>]) -> bool {
         let route = |slot| cluster.ingresses.get(&route_key(slot));
