@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use ingress_sso::cli::RunArgs;
+use ingress_sso_testbed::account;
 use ingress_sso_testbed::builders::{namespace, outpost_service};
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::Controller;
@@ -24,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
@@ -51,6 +52,9 @@ const SURROUNDINGS: &str = include_str!("chart/surroundings.yaml");
 
 /// How many programs run at once.
 const AT_ONCE: usize = 4;
+
+/// Held while there are admission policies, which are for the whole cluster, and by those who would notice.
+static POLICIES: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
 async fn what_is_generated_from_the_chart_is_up_to_date() -> Result<()> {
@@ -533,6 +537,7 @@ async fn with_namespaces_nothing_is_granted_for_the_whole_cluster_but_to_see_cla
 /// A whole life with these rights: nothing is forbidden to it that it would need.
 #[tokio::test]
 async fn with_namespaces_the_rights_suffice_in_them() -> Result<()> {
+    let _alone = POLICIES.lock().await;
     let scene = Scene::new(PROGRAM).await?;
     let (plane, apps) = (scene.plane(), scene.namespace());
     let [home, authentik] = ["home", "authentik"].map(|suffix| format!("{apps}-{suffix}"));
@@ -546,6 +551,13 @@ async fn with_namespaces_the_rights_suffice_in_them() -> Result<()> {
     for object in &rendered {
         apply(plane, object).await?;
     }
+    let user = account::user(&home, "team-ingress-sso");
+    for role in all::<Role>(&rendered)? {
+        let rules = role.rules.clone().unwrap_or_default();
+        account::until_heeded(&scene.client(), &user, role.namespace().as_deref(), &rules).await?;
+    }
+    let rules = only::<ClusterRole>(&rendered)?.rules.unwrap_or_default();
+    account::until_heeded(&scene.client(), &user, None, &rules).await?;
     let kubeconfig = plane.service_account_kubeconfig(&home, "team-ingress-sso").await?;
     let args = container(&rendered)?.args.unwrap_or_default();
     let controller = Controller::builder(PROGRAM)
@@ -573,7 +585,7 @@ async fn with_namespaces_the_rights_suffice_in_them() -> Result<()> {
     let logs = controller.logs()?;
     assert!(!logs.to_lowercase().contains("forbidden"), "{logs}");
 
-    let user = format!("--as=system:serviceaccount:{home}:team-ingress-sso");
+    let user = format!("--as={user}");
     for (question, expected) in [
         (["list", "ingresses", "--all-namespaces"], "no"),
         (["list", "services", "--all-namespaces"], "no"),
@@ -589,6 +601,7 @@ async fn with_namespaces_the_rights_suffice_in_them() -> Result<()> {
 
 #[tokio::test]
 async fn helm_installs_upgrades_and_uninstalls_it() -> Result<()> {
+    let _alone = POLICIES.lock().await;
     let plane = surroundings().await?;
     let (kubeconfig, home) = (Some(plane.kubeconfig()), "with-helm");
     let release = ["demo", CHART, "--namespace", home];
@@ -807,8 +820,12 @@ async fn surroundings() -> Result<&'static ControlPlane> {
             .await?;
         }
         kubectl_with_input(plane.kubeconfig(), &["apply", "-f", "-"], SURROUNDINGS).await?;
+        // Before its first condition is there, kubectl fails at once and does not wait for it.
         let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
-        kubectl(plane.kubeconfig(), &established).await?;
+        eventually("kinds that are served", PATIENCE, || async {
+            kubectl(plane.kubeconfig(), &established).await.map(Some)
+        })
+        .await?;
         anyhow::Ok(())
     })
     .await?;

@@ -7,10 +7,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use ingress_sso::cli::{Cli, Command, RunArgs};
 use ingress_sso::contract::{MANAGED_BY, MANAGER, middleware_name};
 use ingress_sso::middleware::Middleware;
+use ingress_sso_testbed::account;
 use ingress_sso_testbed::builders::{IngressBuilder, namespace, outpost_service};
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
+use ingress_sso_testbed::metrics::{Sample, sum};
 use ingress_sso_testbed::scene::{OPT_IN, OUTPOST, PATIENCE, Scene};
 use ingress_sso_testbed::traefik::install_crds;
 use ingress_sso_testbed::wait::eventually;
@@ -404,7 +406,7 @@ impl Occasion {
         match self {
             Self::Start | Self::StartInPages | Self::Created | Self::CreatedOnTraefik => Ok(()),
             Self::OptInWhileMiddlewareLingers => {
-                opt_out_with_lingering_middleware(scene).await?;
+                opt_out_with_lingering_middleware(life).await?;
                 opt_in(scene).await
             }
             Self::OptOut | Self::OptOutOnTraefik => opt_out(scene).await,
@@ -495,10 +497,12 @@ async fn protect_on_traefik(scene: &Scene) -> Result<()> {
 
 /// Takes the app out while a finalizer keeps its Middleware from going, which the controller then takes for gone: nothing
 /// will tell of it before it is in the way of the next.
-async fn opt_out_with_lingering_middleware(scene: &Scene) -> Result<()> {
+async fn opt_out_with_lingering_middleware(life: &Life) -> Result<()> {
+    let scene = &life.scene;
     let name = middleware(scene);
     let finalizers = json!({ "metadata": { "finalizers": ["example.com/wait"] } });
     scene.edit::<Middleware>(&name, &finalizers).await?;
+    let before = deletions(life).await?;
     opt_out(scene).await?;
     eventually("a Middleware that is as good as deleted", PATIENCE, || async {
         let found: Middleware = scene.api().get(&name).await?;
@@ -506,7 +510,20 @@ async fn opt_out_with_lingering_middleware(scene: &Scene) -> Result<()> {
     })
     .await?;
     // It sees the start of the deletion once more, and deletes once more.
-    scene.stays::<Middleware>(&name).await
+    eventually("a second deletion of the Middleware", PATIENCE, || async {
+        let now = deletions(life).await?;
+        ensure!(now > before + 1.5, "from {before} to {now}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// How often the controller has had a Middleware deleted.
+async fn deletions(life: &Life) -> Result<f64> {
+    let text = life.controller.get("/metrics").await?.text();
+    let is_deletion =
+        |write: &Sample<'_>| (write.label("kind"), write.label("verb")) == ("Middleware", "delete");
+    sum(&text, "ingress_sso_api_writes_total", is_deletion)
 }
 
 async fn let_go_of_middleware(scene: &Scene) -> Result<()> {
@@ -654,6 +671,10 @@ async fn installed_controller(scene: &Scene) -> Result<Controller> {
     let args = container.args.unwrap_or_default();
     let (command, args) = args.split_first().context("no arguments")?;
     ensure!(command == "run", "{command}");
+    let (user, role) = (account::user(NAME, NAME), object::<ClusterRole>()?);
+    account::until_heeded(&scene.client(), &user, None, &role.rules.unwrap_or_default()).await?;
+    let own = object::<Role>()?.rules.unwrap_or_default();
+    account::until_heeded(&scene.client(), &user, Some(NAME), &own).await?;
     let mut controller = Controller::builder(PROGRAM)
         .kubeconfig(&scene.plane().service_account_kubeconfig(NAME, NAME).await?)
         .env("INGRESS_SSO_LEADER_ELECT", "true")
@@ -701,10 +722,14 @@ async fn kubeconfig_without(scene: &Scene, resource: &str, verb: &str) -> Result
         subject.namespace = Some(name.to_owned());
     }
     scene.create::<ServiceAccount>(account).await?;
-    scene.create::<Role>(own).await?;
+    let own_rules = scene.create::<Role>(own).await?.rules;
     scene.create::<RoleBinding>(own_binding).await?;
     Api::all(scene.client()).create(&params, &role).await?;
     Api::all(scene.client()).create(&params, &binding).await?;
+    let user = account::user(name, NAME);
+    let own_rules = own_rules.unwrap_or_default();
+    account::until_heeded(&scene.client(), &user, Some(name), &own_rules).await?;
+    account::until_heeded(&scene.client(), &user, None, &role.rules.unwrap_or_default()).await?;
     scene.plane().service_account_kubeconfig(name, NAME).await
 }
 

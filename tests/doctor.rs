@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use ingress_sso::commands::{NEEDED_OWN_RIGHTS, NEEDED_RIGHTS};
+use ingress_sso_testbed::account;
 use ingress_sso_testbed::apply::apply;
 use ingress_sso_testbed::builders::{ingress, namespace, outpost_service, service_to};
 use ingress_sso_testbed::controller::Controller;
@@ -14,7 +15,7 @@ use ingress_sso_testbed::traefik::install_crds;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::{EndpointPort, EndpointSlice};
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::api::rbac::v1::PolicyRule;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::Api;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -413,6 +414,9 @@ async fn viewer(scene: &Scene) -> Result<()> {
     let account = format!("--serviceaccount={}:viewer", scene.namespace());
     let role = "--clusterrole=system:aggregate-to-view";
     kubectl(scene.plane().kubeconfig(), &["create", "clusterrolebinding", "viewer", role, &account]).await?;
+    let role = Api::<ClusterRole>::all(scene.client()).get("system:aggregate-to-view").await?;
+    let viewer = account::user(scene.namespace(), "viewer");
+    account::until_heeded(&scene.client(), &viewer, None, &role.rules.unwrap_or_default()).await?;
     let seen = doctor(scene, &kubeconfig, &[]).await?;
     assert_eq!(seen.code, 1);
     for line in [
@@ -445,6 +449,9 @@ async fn user(scene: &Scene, name: &str, rules: Value) -> Result<PathBuf> {
         },
     ] });
     kubectl_with_input(scene.plane().kubeconfig(), &["apply", "-f", "-"], &objects.to_string()).await?;
+    let rules: Vec<PolicyRule> = serde_json::from_value(rules)?;
+    let user = account::user(namespace, name);
+    account::until_heeded(&scene.client(), &user, Some(namespace), &rules).await?;
     scene.plane().service_account_kubeconfig(namespace, name).await
 }
 

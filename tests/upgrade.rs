@@ -10,6 +10,7 @@ use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::scene::{OPT_IN, OUTPOST, PATIENCE, STATUS, annotation};
 use ingress_sso_testbed::traefik::install_crds;
+use ingress_sso_testbed::wait::eventually;
 use ingress_sso_testbed::writes::Writes;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -54,11 +55,16 @@ async fn beside_apps_of_the_last_release_nothing_is_written() -> Result<()> {
         .args(["--outpost", OUTPOST, "--traefik-allows-external-name"])
         .start()?;
     controller.wait_ready(PATIENCE).await?;
+    // Else it may be quiet because nothing has been looked at yet.
+    let protected = format!("ingress_sso_apps{{status=\"Protected\",reason=\"Protected\"}} {}", 2 * APPS);
+    eventually(format!("{protected:?}"), PATIENCE, || async {
+        let text = controller.get("/metrics").await?.text();
+        ensure!(text.contains(&protected), "{text}");
+        Ok(Some(()))
+    })
+    .await?;
     let spent = &Writes::settled(&client, &WRITTEN, Duration::from_secs(3)).await? - &before;
     ensure!(spent.total() == 0, "an upgrade writes:\n{spent}{}", controller.logs()?);
-    let text = controller.get("/metrics").await?.text();
-    let protected = format!("ingress_sso_apps{{status=\"Protected\",reason=\"Protected\"}} {}", 2 * APPS);
-    ensure!(text.contains(&protected), "{text}");
     for (_, _, name, _) in GOLDEN {
         let app = Api::<Ingress>::namespaced(client.clone(), name).get("app-0").await?;
         assert_eq!(annotation(&app, STATUS), Some("Protected"));

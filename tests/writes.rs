@@ -5,6 +5,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use ingress_sso_testbed::builders::{IngressBuilder, ingress, ingress_class, namespace};
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::Controller;
+use ingress_sso_testbed::metrics::sum;
 use ingress_sso_testbed::scene::{OPT_IN, OUTPOST, STATUS, annotation};
 use ingress_sso_testbed::traefik::install_crds;
 use ingress_sso_testbed::wait::eventually;
@@ -120,10 +121,17 @@ impl World {
         Ok(())
     }
 
-    /// Another controller takes over from one that was killed, and writes nothing.
-    async fn restarts_for_nothing(&self, first: Controller, before: &Writes) -> Result<Controller> {
+    /// Another controller takes over from one that was killed, and writes nothing for the `apps` protected ones.
+    async fn restarts_for_nothing(
+        &self,
+        first: Controller,
+        before: &Writes,
+        apps: usize,
+    ) -> Result<Controller> {
         first.kill()?;
         let second = self.controller().await?;
+        // Else nothing may be written because nothing has been looked at yet.
+        until_counted(&second, "Protected", apps).await?;
         let spent = &self.writes().await? - before;
         ensure!(spent.of(&WRITTEN).total() == 0, "a restart: {spent}");
         Ok(second)
@@ -133,8 +141,33 @@ impl World {
     async fn opt_all_out(&self) -> Result<Writes> {
         let before = self.writes().await?;
         self.edit_all(&json!({ "metadata": { "annotations": { OPT_IN: "false" } } })).await?;
+        let api: Api<Ingress> = Api::all(self.client.clone());
+        eventually("apps without protection and without routes", PATIENCE, || async {
+            let list = api.list(&ListParams::default()).await?.items;
+            let is_left = |app: &&Ingress| {
+                annotation(*app, OPT_IN) != Some("false") || annotation(*app, STATUS).is_some()
+            };
+            let left = list.iter().filter(is_left).count();
+            ensure!(left == 0, "{left} are left");
+            Ok(Some(()))
+        })
+        .await?;
         Ok(&self.writes().await? - &before)
     }
+}
+
+/// Waits until `controller` counts just `apps` apps, with this status.
+async fn until_counted(controller: &Controller, status: &str, apps: usize) -> Result<()> {
+    eventually(format!("{apps} apps that count as {status}"), PATIENCE, || async {
+        let text = controller.get("/metrics").await?.text();
+        let count = |wanted: &str| {
+            sum(&text, "ingress_sso_apps", |app| wanted.is_empty() || app.label("status") == wanted)
+        };
+        let counts = [count(status)?, count("")?].map(|count| count.round().to_string());
+        ensure!(counts == [apps.to_string(), apps.to_string()], "{counts:?}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +191,7 @@ async fn restarts_and_edits_that_do_not_matter_cost_nothing() -> Result<()> {
     let first = world.controller().await?;
     world.until_protected(20).await?;
     let before = world.writes().await?;
-    let second = world.restarts_for_nothing(first, &before).await?;
+    let second = world.restarts_for_nothing(first, &before, 20).await?;
     let after = world.writes().await?;
 
     // Status updates of the ingress controller, a label, an annotation of somebody else's.
@@ -176,9 +209,7 @@ async fn opting_out_costs_an_apply_and_a_delete_and_the_last_of_a_namespace_two_
     let world = World::new(2, 10).await?;
     let _controller = world.controller().await?;
     world.until_protected(20).await?;
-    let before = world.writes().await?;
-    world.edit_all(&json!({ "metadata": { "annotations": { OPT_IN: "false" } } })).await?;
-    let spent = &world.writes().await? - &before;
+    let spent = world.opt_all_out().await?;
     assert_eq!(spent.count("PATCH", "ingresses"), 20, "the user's: {spent}");
     assert_eq!(spent.count("APPLY", "ingresses"), 20, "{spent}");
     assert_eq!(spent.count("DELETE", "ingresses"), 20, "{spent}");
@@ -194,6 +225,7 @@ async fn a_refused_app_costs_one_apply_and_then_nothing() -> Result<()> {
     let before = world.writes().await?;
     let controller = Controller::builder(PROGRAM).kubeconfig(world.plane.kubeconfig()).start()?;
     controller.wait_ready(PATIENCE).await?;
+    until_counted(&controller, "Refused", 5).await?;
     let spent = &world.writes().await? - &before;
     assert_eq!((spent.count("APPLY", "ingresses"), spent.of(&WRITTEN).total()), (5, 5), "{spent}");
     Ok(())
@@ -211,7 +243,7 @@ async fn on_traefik_an_app_costs_an_apply_and_a_namespace_a_middleware() -> Resu
     assert_eq!(spent.count("POST", "middlewares"), 3, "{spent}");
     assert_eq!(spent.of(&WRITTEN).total(), 33, "{spent}");
 
-    let _second = world.restarts_for_nothing(first, &protected).await?;
+    let _second = world.restarts_for_nothing(first, &protected, 30).await?;
     let spent = world.opt_all_out().await?;
     assert_eq!(spent.count("PATCH", "ingresses"), 30, "the user's: {spent}");
     assert_eq!(spent.count("APPLY", "ingresses"), 30, "{spent}");
@@ -234,7 +266,7 @@ async fn a_list_with_entries_of_others_costs_one_patch_more_and_one_in_the_end()
     assert_eq!(spent.count("POST", "middlewares"), 2, "{spent}");
     assert_eq!(spent.of(&WRITTEN).total(), 22, "{spent}");
 
-    let _second = world.restarts_for_nothing(first, &protected).await?;
+    let _second = world.restarts_for_nothing(first, &protected, 10).await?;
     let spent = world.opt_all_out().await?;
     assert_eq!(spent.count("PATCH", "ingresses"), 20, "half of them the user's: {spent}");
     assert_eq!(spent.count("DELETE", "middlewares"), 2, "{spent}");

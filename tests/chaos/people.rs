@@ -27,6 +27,9 @@ use tokio::time::{Instant, sleep};
 /// Pause between two acts of people.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How long people go on to ask: servers that start again have a minute to be ready.
+const INSISTENCE: Duration = Duration::from_mins(2);
+
 /// Who has the server apply his manifests.
 const SERVER_SIDE: &str = "kustomize-controller";
 
@@ -343,16 +346,13 @@ fn unless_gone(answer: Answer<()>) -> Result<()> {
 
 /// Asks again for as long as the API server is in trouble.
 async fn insist<T>(request: impl AsyncFn() -> Answer<T>) -> Answer<T> {
-    let mut tries = 0;
+    let start = Instant::now();
     loop {
         match request().await {
             Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => {
                 return Err(kube::Error::Api(status));
             }
-            Err(_) if tries < 600 => {
-                tries += 1;
-                sleep(Duration::from_millis(50)).await;
-            }
+            Err(_) if start.elapsed() < INSISTENCE => sleep(Duration::from_millis(50)).await,
             other => return other,
         }
     }

@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep, timeout};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");
 
 /// How long it may take until all is quiet: after so many failures, the controller tries again after long pauses.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// For how long nothing must be written for it to count as quiet.
 const QUIET: Duration = Duration::from_secs(3);

@@ -3,9 +3,11 @@
 use super::ledger::Ledger;
 use anyhow::{Context, Result};
 use fastrand::Rng;
+use ingress_sso::lease::DURATION;
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::{self, Controller};
 use ingress_sso_testbed::faults::{FaultyProxy, Odds};
+use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Client};
@@ -18,8 +20,12 @@ use tokio::time::{Instant, sleep};
 /// Longest pause between two troubles.
 const PAUSE: Duration = Duration::from_millis(1200);
 
-/// How long a replica goes on whose Lease somebody else took: it hears of that when it renews it.
-const RIVALRY: Duration = Duration::from_secs(8);
+/// How long a replica may go on whose Lease somebody else took: it hears of that when it renews it, and until then believes in it
+/// for less than [`DURATION`] with the last of what it writes. The rest is for requests that are late on the way.
+const RIVALRY: Duration = DURATION.saturating_add(Duration::from_secs(2));
+
+/// How long a replica may take until it answers what it is asked: it listens as soon as it has started.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Name of the Lease.
 pub(crate) const LEASE: &str = "ingress-sso";
@@ -122,7 +128,7 @@ impl<'a> Trouble<'a> {
                 None => replica.start()?,
             }
         }
-        self.expire_lease().await
+        self.free_lease().await
     }
 
     /// Stops the replicas. They end in time and properly, whatever they went through.
@@ -183,7 +189,7 @@ impl<'a> Trouble<'a> {
         sleep(self.some(800)).await;
         // Else nothing happens any more for as long as this test lasts.
         if was_leading && self.rng.u8(0..10) < 8 {
-            self.expire_lease().await?;
+            self.free_lease().await?;
         }
         self.replicas[which].start()?;
         Ok("replica killed")
@@ -213,7 +219,7 @@ impl<'a> Trouble<'a> {
             _ => {
                 self.note_rivals(Duration::ZERO);
                 let spec = json!({ "holderIdentity": "somebody", "leaseDurationSeconds": 1 });
-                self.patch_lease(&spec).await?;
+                self.patch_lease(json!({ "spec": spec })).await?;
             }
         }
         Ok("lease edited")
@@ -222,20 +228,36 @@ impl<'a> Trouble<'a> {
     /// Takes the Lease from a replica that may live, and that stands still for as long as `pause` from now on.
     async fn take_lease(&self, pause: Duration) -> Result<()> {
         self.note_rivals(pause);
-        self.expire_lease().await
+        self.expire_lease(&json!({})).await
+    }
+
+    /// Takes the Lease from those that do not live any more: from nobody where a replica leads, or comes to lead meanwhile.
+    async fn free_lease(&self) -> Result<()> {
+        let found =
+            eventually("the Lease", ANSWER, || async { Ok(Some(self.leases().get_opt(LEASE).await?)) });
+        let Some(found) = found.await? else { return Ok(()) };
+        for process in self.replicas.iter().filter_map(|replica| replica.process.as_ref()) {
+            let is_leading = eventually("a replica that answers", ANSWER, || async {
+                process.is_leading().await.map(Some)
+            });
+            if is_leading.await? {
+                return Ok(());
+            }
+        }
+        self.expire_lease(&json!({ "resourceVersion": found.metadata.resource_version })).await
     }
 
     fn note_rivals(&self, pause: Duration) {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).rivals(pause + RIVALRY);
     }
 
-    /// As if its holder had not renewed it for long.
-    async fn expire_lease(&self) -> Result<()> {
-        self.patch_lease(&json!({ "holderIdentity": "" })).await
+    /// As if its holder had not renewed it for long; not if `metadata` says what it is not.
+    async fn expire_lease(&self, metadata: &Value) -> Result<()> {
+        self.patch_lease(json!({ "metadata": metadata, "spec": { "holderIdentity": "" } })).await
     }
 
-    async fn patch_lease(&self, spec: &Value) -> Result<()> {
-        let patch = Patch::Merge(json!({ "spec": spec }));
+    async fn patch_lease(&self, patch: Value) -> Result<()> {
+        let patch = Patch::Merge(patch);
         tolerate(self.leases().patch(LEASE, &PatchParams::default(), &patch).await.map(|_| ()))
     }
 

@@ -5,7 +5,7 @@ use crate::resilience::{kubeconfig_of, set_rules};
 use anyhow::{Result, ensure};
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::metrics::{Sample, families, samples, sum, value};
-use ingress_sso_testbed::scene::{OPT_IN, OUTPOST, PATIENCE, Scene};
+use ingress_sso_testbed::scene::{OPT_IN, OUTPOST, Scene};
 use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::networking::v1::Ingress;
 use serde_json::{Value, json};
@@ -13,6 +13,10 @@ use std::time::Duration;
 
 /// Names an outpost.
 const WANTED: &str = "sso.djieno.com/outpost";
+
+/// How long a test waits for numbers: a watch that failed may be tried again as late as 30 seconds after that, and counts as up
+/// only when nothing has failed for 45.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 const SOURCES: [&str; 6] = ["Ingresses", "Classes", "Services", "ConfigMaps", "Outposts", "Middlewares"];
 
@@ -132,7 +136,7 @@ async fn a_forbidden_watch_is_down_until_it_is_allowed_and_the_others_are_up() -
     assert_number(sum(&text, "ingress_sso_watch_errors_total", others)?, 0);
 
     rules[0]["resources"] = json!(["ingresses", "ingressclasses"]);
-    set_rules(&scene, &format!("{}-no-watch", scene.namespace()), &rules).await?;
+    set_rules(&scene, "no-watch", &rules).await?;
     until_apps(&controller, &[("Protected", "Protected", 1)]).await?;
     until(&controller, "all watches up", |text| {
         ensure!(down(text).is_empty(), "{:?}", down(text));
@@ -189,7 +193,7 @@ async fn a_write_that_is_forbidden_counts_as_rejected_and_its_app_as_failing() -
     assert!(sum(&text, "ingress_sso_api_writes_total", has(&rejected))? > 0.0, "{text}");
 
     rules[3]["verbs"] = json!(["*"]);
-    set_rules(&scene, &format!("{}-no-services", scene.namespace()), &rules).await?;
+    set_rules(&scene, "no-services", &rules).await?;
     until_apps(&controller, &[("Protected", "Protected", 1)]).await
 }
 

@@ -2,7 +2,7 @@
 
 use crate::PROGRAM;
 use anyhow::{Context, Result, ensure};
-use ingress_sso_testbed::account::{Reach, account};
+use ingress_sso_testbed::account::{self, Reach, account};
 use ingress_sso_testbed::builders::ingress;
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::Controller;
@@ -10,8 +10,7 @@ use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, OUTPOST, PATIENCE, Scene, anno
 use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::api::rbac::v1::ClusterRole;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -95,8 +94,7 @@ async fn a_watch_that_is_forbidden_stops_none_of_the_others_and_heals_by_itself(
 
     let mut rules = rules.as_array().cloned().context("array")?;
     rules.push(json!({ "apiGroups": ["networking.k8s.io"], "resources": ["ingressclasses"], "verbs": ["list", "watch"] }));
-    let role = format!("{}-no-classes", scene.namespace());
-    set_rules(&scene, &role, &json!(rules)).await?;
+    set_rules(&scene, "no-classes", &json!(rules)).await?;
     scene.until_protected("unknown").await?;
     controller.wait_ready(PATIENCE).await
 }
@@ -149,10 +147,9 @@ async fn a_write_that_is_forbidden_is_told_on_the_app_and_heals() -> Result<()> 
     assert_eq!(controller.logs()?.matches("state=Failing").count(), 1, "it is told once");
     assert_eq!(annotation(&failing, "nginx.ingress.kubernetes.io/auth-url"), None);
 
-    let role = format!("{}-no-services", scene.namespace());
     let mut rules = rules;
     rules[1]["verbs"] = json!(["*"]);
-    set_rules(&scene, &role, &rules).await?;
+    set_rules(&scene, "no-services", &rules).await?;
     scene.until_protected("n8n").await?;
     Ok(())
 }
@@ -172,14 +169,13 @@ async fn a_shared_companion_that_cannot_be_repaired_is_told_on_the_apps_that_nee
     scene.create::<Ingress>(scene.opted_in("n8n", "app.example.com")).await?;
     scene.until_protected("n8n").await?;
 
-    let role = format!("{}-reader", scene.namespace());
     let all = rules.clone();
     rules[1]["verbs"] = json!(["get", "list", "watch"]);
-    set_rules(&scene, &role, &rules).await?;
+    set_rules(&scene, "reader", &rules).await?;
     scene.delete::<Service>("authentik-proxy-outpost").await?;
     let failing = scene.until_status("n8n", "Failing").await?;
     assert!(annotation(&failing, "nginx.ingress.kubernetes.io/auth-url").is_some(), "it stays closed");
-    set_rules(&scene, &role, &all).await?;
+    set_rules(&scene, "reader", &all).await?;
     scene.until_protected("n8n").await?;
     scene.until_names::<Service>(&["authentik-proxy-outpost"]).await
 }
@@ -295,10 +291,9 @@ async fn until_protected(api: &Api<Ingress>, name: &str) -> Result<()> {
     .await
 }
 
-pub(crate) async fn set_rules(scene: &Scene, role: &str, rules: &Value) -> Result<()> {
-    let patch = Patch::Merge(json!({ "rules": rules }));
-    Api::<ClusterRole>::all(scene.client()).patch(role, &PatchParams::default(), &patch).await?;
-    Ok(())
+/// Gives an account that [`kubeconfig_of`] made other rights.
+pub(crate) async fn set_rules(scene: &Scene, name: &str, rules: &Value) -> Result<()> {
+    account::set_rules(&scene.client(), scene.namespace(), name, rules).await
 }
 
 /// A kubeconfig for an account of the scene's namespace with these rights everywhere.

@@ -44,7 +44,7 @@ fn status(kubeconfig: &Path, args: &[&str]) -> Result<Run> {
     })
 }
 
-/// The table, where the run went well, with `Ns` for every age; all are younger than two minutes.
+/// The table, where the run went well, with `Ns` for every age.
 fn table(kubeconfig: &Path, args: &[&str]) -> Result<String> {
     let run = status(kubeconfig, args)?;
     ensure!(run.code == Some(0) && run.stderr.is_empty(), "{:?}: {}", run.code, run.stderr);
@@ -53,9 +53,16 @@ fn table(kubeconfig: &Path, args: &[&str]) -> Result<String> {
 
 fn masked(line: &str) -> String {
     match line.rsplit_once("   ") {
-        Some((rest, age)) if age.ends_with('s') => format!("{rest}   Ns\n"),
+        Some((rest, age)) if is_age(age) => format!("{rest}   Ns\n"),
         _ => format!("{line}\n"),
     }
+}
+
+/// Whether it is an age as the table has it, such as `4m30s`.
+fn is_age(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_digit())
+        && text.ends_with(['s', 'm', 'h'])
+        && text.chars().all(|char| char.is_ascii_digit() || "smh".contains(char))
 }
 
 /// On a control plane of its own, since it is about all apps of one.
@@ -294,7 +301,10 @@ async fn apps_of_another_prefix_are_others() -> Result<()> {
 
 /// Starts a run that goes on; standard output and standard error end up in its log.
 fn start(kubeconfig: &Path, args: &[&str]) -> Result<Process> {
-    Guard::new("status-")?.spawn("status", &command(kubeconfig, args))
+    // Whoever runs this in the background may ignore SIGINT, and children inherit that.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", PROGRAM, "status"]).args(args).env("KUBECONFIG", kubeconfig);
+    Guard::new("status-")?.spawn("status", &command)
 }
 
 /// Waits for a line that has all of these texts.

@@ -16,6 +16,7 @@ use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
+use std::time::Duration;
 use tokio::sync::OnceCell;
 
 const LIST: &str = "traefik.ingress.kubernetes.io/router.middlewares";
@@ -294,7 +295,11 @@ async fn the_kind_may_be_missing_come_and_go() -> Result<()> {
     scene.until_protected("nginx").await?;
     for _ in 0..2 {
         install_crds(scene.plane()).await?;
-        scene.until_protected("n8n").await?;
+        // A kind that is missing is looked for every 30 seconds, and the API server needs its time as well.
+        let is_protected = || async {
+            Ok((annotation(&scene.ingress("n8n").await?, STATUS) == Some("Protected")).then_some(()))
+        };
+        eventually("protection once the kind is there", Duration::from_secs(90), is_protected).await?;
         scene.until_names::<Middleware>(&[&name(&scene)]).await?;
         remove_crds(scene.plane()).await?;
         let refused = scene.until_status("n8n", "Refused").await?;

@@ -139,7 +139,7 @@ async fn after_signing_out_the_login_comes_again(lane: Lane) -> Result<()> {
         let location = response.header("location").unwrap_or_default();
         ensure!(location.contains("/end-session/"), "{path}: {} {location}", response.status);
         let request = Request::get("/").header("Host", &app.host).header("Cookie", session);
-        let response = request.send_tls(site.https(), &app.host).await?;
+        let response = site.stranger().send(&app.url("/"), request).await?;
         ensure!(is_login(&response), "{path}: the old cookie still opens the app: {}", response.status);
     }
     Ok(())

@@ -8,7 +8,7 @@ use ingress_sso_testbed::browser::Browser;
 use ingress_sso_testbed::builders::IngressBuilder;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::ingress_nginx::OVERLAP;
-use ingress_sso_testbed::outpost::{Flavour, Outpost, Provider};
+use ingress_sso_testbed::outpost::{Flavour, Outpost, Provider, Recorded};
 use ingress_sso_testbed::scene::Scene;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -99,6 +99,14 @@ impl Site {
     fn outpost_host(&self, name: &str) -> String {
         format!("ak-outpost-{name}.{}.svc.cluster.local", self.scene.namespace())
     }
+}
+
+/// What `outpost` was asked, but by the probe of the controller, which asks again whenever it likes.
+pub(crate) fn unasked_by_probe(outpost: &Outpost) -> Vec<Recorded> {
+    let is_probe = |recorded: &Recorded| {
+        recorded.request.header("User-Agent").is_some_and(|agent| agent.ends_with(" (probe)"))
+    };
+    outpost.requests().into_iter().filter(|recorded| !is_probe(recorded)).collect()
 }
 
 impl Guarded {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Debug;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -38,36 +39,54 @@ pub const OUTPOST: &str =
 
 /// See the module's documentation.
 pub struct Scene {
-    plane: &'static ControlPlane,
+    plane: Plane,
     client: Client,
     program: PathBuf,
     namespace: String,
 }
 
+/// Where a scene is.
+enum Plane {
+    Shared(&'static ControlPlane),
+    /// It ends with the scene: planes that pile up slow the tests down that are still to come.
+    Own(Box<ControlPlane>),
+}
+
+impl Deref for Plane {
+    type Target = ControlPlane;
+
+    fn deref(&self) -> &ControlPlane {
+        match self {
+            Self::Shared(plane) => plane,
+            Self::Own(plane) => plane,
+        }
+    }
+}
+
 impl Scene {
     /// A fresh namespace on the shared control plane, and the `IngressClass` `nginx`; `program` is the controller.
     pub async fn new(program: &str) -> Result<Self> {
-        Self::on(ControlPlane::shared().await?, program).await
+        Self::on(Plane::Shared(ControlPlane::shared().await?), program).await
     }
 
-    /// The same on a control plane of the test's own, which lives as long as the process, for what concerns a whole cluster.
+    /// The same on a control plane of the test's own, which ends with the scene, for what concerns a whole cluster.
     pub async fn alone(program: &str) -> Result<Self> {
-        Self::on(Box::leak(Box::new(ControlPlane::start().await?)), program).await
+        Self::with_api_server(program, &[]).await
     }
 
     /// The same with further flags for the API server.
     pub async fn with_api_server(program: &str, flags: &[&str]) -> Result<Self> {
-        Self::on(Box::leak(Box::new(ControlPlane::start_with(flags).await?)), program).await
+        Self::on(Plane::Own(Box::new(ControlPlane::start_with(flags).await?)), program).await
     }
 
     /// A fresh namespace on another control plane that all tests of this process share: its API server does not stream lists.
     pub async fn without_streamed_lists(program: &str) -> Result<Self> {
         static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
         let start = || ControlPlane::start_with(&["--feature-gates=WatchList=false"]);
-        Self::on(PLANE.get_or_try_init(start).await?, program).await
+        Self::on(Plane::Shared(PLANE.get_or_try_init(start).await?), program).await
     }
 
-    async fn on(plane: &'static ControlPlane, program: &str) -> Result<Self> {
+    async fn on(plane: Plane, program: &str) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let client = plane.client()?;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -89,8 +108,8 @@ impl Scene {
     }
 
     /// The control plane.
-    pub fn plane(&self) -> &'static ControlPlane {
-        self.plane
+    pub fn plane(&self) -> &ControlPlane {
+        &self.plane
     }
 
     /// A client with all rights.

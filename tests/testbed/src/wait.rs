@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(value, 3);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_state_that_comes_and_goes_is_not_steady() {
         let mut looks = 0;
         let steady = Duration::from_millis(100);

@@ -23,7 +23,9 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 
-const SOON: Duration = Duration::from_secs(20);
+/// The garbage collector and the namespace controller start after the API server, learn of kinds every 30 seconds, and wait up to
+/// 30 seconds after failures.
+const SOON: Duration = Duration::from_secs(90);
 
 /// A namespace of the test's own in the shared control plane.
 async fn own_namespace(name: &str) -> Result<(&'static ControlPlane, Client)> {

@@ -78,8 +78,8 @@ impl Browser {
         let (address, sni) = self.way(&url)?;
         let request = self.with_cookies(&url, request);
         let mut response = request.exchange(address, sni.as_deref()).await?;
-        for pause in self.patience.into_iter().flat_map(|pause| [pause; RETRIES]) {
-            if !matches!(response.status, 500 | 503) {
+        for pause in self.pauses() {
+            if !may_pass(&response) {
                 break;
             }
             sleep(pause).await;
@@ -132,6 +132,11 @@ impl Browser {
         bail!("more than {MAX_REDIRECTS} redirects:\n{}", steps.join("\n"))
     }
 
+    /// How long to wait before each time that it asks again.
+    fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
+        self.patience.into_iter().flat_map(|pause| [pause; RETRIES])
+    }
+
     /// Where to connect for a URL, and the name to ask for in TLS if it is one for TLS.
     fn way(&self, url: &Url) -> Result<(SocketAddr, Option<String>)> {
         let is_tls = match url.scheme() {
@@ -163,6 +168,11 @@ impl Browser {
             _ = self.cookies.parse(cookie, url);
         }
     }
+}
+
+/// Whether the answer may be better in a moment: see [`Browser::patient`].
+fn may_pass(response: &Response) -> bool {
+    matches!(response.status, 500 | 503)
 }
 
 fn parse(url: &str) -> Result<Url> {

@@ -1,10 +1,11 @@
 //! The WebSocket of a browser (RFC 6455).
 
-use super::{Browser, parse};
+use super::{Browser, may_pass, parse};
 use crate::http::{Reader, Request, Response, Stream, connect, limited};
 use anyhow::{Context, Result, bail, ensure};
 use futures::{SinkExt, StreamExt};
 use tokio::io::AsyncWriteExt;
+use tokio::time::sleep;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -53,6 +54,19 @@ impl Browser {
     ///
     /// Fails like [`Browser::get`], and when it is taken by one that does not know a WebSocket.
     pub async fn websocket(&mut self, url: &str) -> Result<Upgrade> {
+        let mut upgrade = self.upgrade(url).await?;
+        for pause in self.pauses() {
+            if !matches!(&upgrade, Upgrade::Refused(response) if may_pass(response)) {
+                break;
+            }
+            sleep(pause).await;
+            upgrade = self.upgrade(url).await?;
+        }
+        Ok(upgrade)
+    }
+
+    /// The same, asking once.
+    async fn upgrade(&mut self, url: &str) -> Result<Upgrade> {
         // Cookies are for http and https: a browser sends them to ws and wss all the same.
         let url = parse(&url.replacen("ws", "http", usize::from(url.starts_with("ws"))))?;
         let (address, sni) = self.way(&url)?;

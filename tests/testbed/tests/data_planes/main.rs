@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     net::{Ipv4Addr, SocketAddrV4},
     pin::Pin,
     process::ExitCode,
@@ -398,10 +399,12 @@ async fn names_and_nothing_outside(scene: &Scene) -> Result<()> {
     ensure!(look("any.nginx.test").await? == [(network::TRAEFIK, 80).into()], "by its own entry");
     scene.dns.remove("any.nginx.test");
     ensure!(look("any.nginx.test").await? == [(network::NGINX, 80).into()], "by the wildcard again");
-    let start = Instant::now();
-    ensure!(look("unknown.example").await.is_err(), "a name that nobody set");
-    ensure!(TcpStream::connect("192.0.2.1:80").await.is_err(), "an address outside");
-    ensure!(start.elapsed() < Duration::from_secs(1), "it took {:?}", start.elapsed());
+    // There are answers, so that nobody waits for them in vain.
+    let Err(unknown) = look("unknown.example").await else { bail!("a name that nobody set") };
+    ensure!(unknown.to_string().contains("not known"), "the DNS server did not say so: {unknown}");
+    let Err(outside) = TcpStream::connect("192.0.2.1:80").await else { bail!("an address outside") };
+    let is_answered = matches!(outside.kind(), ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable);
+    ensure!(is_answered, "the way outside did not end at once: {outside}");
     Ok(())
 }
 
