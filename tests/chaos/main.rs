@@ -97,7 +97,7 @@ impl Shared {
             let seed = Seed { plane: &plane, number, span, dir: &dir };
             let again =
                 || format!("again with: make chaos SEEDS=1 FIRST={number} SECONDS={}", span.as_secs());
-            let tally = seed.live().await.with_context(again)?;
+            let tally = Box::pin(seed.live()).await.with_context(again)?;
             self.planes.lock().unwrap_or_else(PoisonError::into_inner).push(plane);
             self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&tally);
             Ok(())
