@@ -114,7 +114,7 @@ pub enum Refusal {
     #[error(
         "annotation {key} is {}: with a rewrite the app receives cleaned paths, so a request for \
          {OUTPOST_PATH}/../x can reach it without login. Serve the app without a rewrite, or have the admin make \
-         ingress-nginx reject dot segments, as docs/data-planes.md says, and say so with --nginx-rejects-dot-segments", quoted(.found)
+         ingress-nginx reject dot segments and odd hosts, as docs/data-planes.md says, and say so with --nginx-rejects-dot-segments", quoted(.found)
     )]
     Rewrite { key: String, found: String },
 

@@ -179,8 +179,8 @@ async fn many_apps_of_one_outpost_are_each_asked_about_once(lane: Lane) -> Resul
     for recorded in outpost.requests() {
         *asked.entry(recorded.host).or_default() += 1;
     }
-    // Ping, auth check, login, a path and a header.
-    let often = asked.iter().find(|(_, count)| **count != 5);
+    // Ping, auth check, login, a path, a host and a header.
+    let often = asked.iter().find(|(_, count)| **count != 6);
     ensure!(asked.len() == APPS && often.is_none(), "{} hosts, {often:?}", asked.len());
     Ok(())
 }

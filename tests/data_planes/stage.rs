@@ -55,12 +55,13 @@ impl Stage {
     }
 }
 
-/// The lines by which an admin makes ingress-nginx reject paths that outposts take for their own, word for word.
+/// The lines by which an admin makes ingress-nginx reject hosts and paths that outposts take for paths of their own, word for
+/// word.
 fn server_snippet() -> Result<String> {
     let (_, block) =
         PAGE.split_once("server-snippet: |\n").context("no server-snippet in docs/data-planes.md")?;
     let (lines, _) = block.split_once("```").context("it does not end")?;
-    ensure!(lines.matches("return 400").count() == 2, "{lines}");
+    ensure!(lines.matches("return 400").count() == 3, "{lines}");
     Ok(lines.to_owned())
 }
 
