@@ -121,7 +121,7 @@ fn seed_case() -> Vec<Case> {
     let world = World::new().app(read::<Ingress>(seed::BEFORE));
     let steps = [
         "1. create Service n8n-prd/authentik-proxy-outpost",
-        "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+        "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
         "1. create Ingress n8n-prd/n8n-outpost-path",
         "2. annotate n8n-prd/n8n: Protected + auth",
     ];
@@ -921,14 +921,14 @@ fn sharing_a_host() -> Vec<Case> {
             World::new().app(older()).app(app()),
             waiting(),
         )
-        .by(["1. create ConfigMap n8n-prd/authentik-headers-d7864635f2"]),
+        .by(["1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378"]),
         Case::new(
             "The younger app uses the route of the older one, and says so",
             World::new().app(older()).app(its_route()).app(app()),
             using_it(),
         )
         .by([
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "2. annotate n8n-prd/n8n: Protected + auth",
         ]),
         Case::new(
@@ -947,7 +947,7 @@ fn sharing_a_host() -> Vec<Case> {
             waiting(),
         )
         .by([
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "2. annotate n8n-prd/n8n: Pending",
         ]),
         Case::new(
@@ -1181,7 +1181,7 @@ fn routes_of_others() -> Vec<Case> {
             using("authentik-prd/ak-outpost-proxy-outpost"),
         )
         .by([
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "2. annotate n8n-prd/n8n: Protected + auth",
         ]),
         Case::new(
@@ -1354,7 +1354,7 @@ fn names_already_taken() -> Vec<Case> {
             protected().without("Service"),
         )
         .by([
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "1. create Ingress n8n-prd/n8n-outpost-path",
             "2. annotate n8n-prd/n8n: Protected + auth",
         ]),
@@ -1377,7 +1377,7 @@ fn names_already_taken() -> Vec<Case> {
         Case::new(
             "A ConfigMap made by hand with other headers is not taken over",
             World::new().app(app()).config_map(unlabelled_headers(|headers| headers.data = None)),
-            refused("HeadersNameTaken", ["n8n-prd/authentik-headers-d7864635f2", "rename or delete it"]),
+            refused("HeadersNameTaken", ["n8n-prd/authentik-headers-4bd8e4f378", "rename or delete it"]),
         ),
         Case::new(
             "An Ingress of somebody else's under the name of the route is not taken over",
@@ -1465,7 +1465,7 @@ fn requests() -> Vec<Case> {
         everything_but(
             parts().app(seed_route()).service(seed_service()),
             "A lost ConfigMap is made again, and the app not touched",
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
         ),
         everything_but(
             parts().service(seed_service()).config_map(seed_headers()),
@@ -1573,7 +1573,7 @@ fn what_the_outpost_says() -> Vec<Case> {
     let made = |status| {
         [
             "1. create Service n8n-prd/authentik-proxy-outpost",
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "1. create Ingress n8n-prd/n8n-outpost-path",
             status,
         ]
@@ -1672,7 +1672,7 @@ fn status() -> Vec<Case> {
         )
         .by([
             "1. create Service n8n-prd/authentik-proxy-outpost",
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "1. create Ingress n8n-prd/n8n-outpost-path",
             "2. edit n8n-prd/n8n: sso.djieno.com/status away"]),
         Case::new(
@@ -1758,7 +1758,7 @@ fn protected_by(outpost: &str, host: &str) -> Protected {
 
 /// Another app on the usual host, protected in the usual way.
 fn protected_app_elsewhere(namespace: &str, name: &str) -> Protected {
-    let headers = format!("{namespace}/authentik-headers-d7864635f2");
+    let headers = format!("{namespace}/authentik-headers-4bd8e4f378");
     protected()
         .with("Service", &format!("{namespace}/authentik-proxy-outpost"))
         .with("ConfigMap", &headers)

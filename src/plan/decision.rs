@@ -194,7 +194,7 @@ fn protection(
     let (own_hosts, waiting) = own_hosts(view, request, settings)?;
     let middleware = companions::middleware(namespace, request.dialect, &request.outpost, settings);
     let mut annotations = request.annotations(ingress, app, settings);
-    let headers = companions::headers(namespace, request, keys);
+    let headers = companions::headers(namespace, request);
     if let Some(uid) = headers_uid(view, app, settings).filter(|_| headers.is_some()) {
         annotations.insert(keys.headers_uid.clone(), uid);
     }

@@ -110,8 +110,7 @@ impl DataPlane for Nginx {
         // $request_uri unescaped would cut a deep link at its first ampersand.
         let sign_in =
             format!("{scheme}://{host}{OUTPOST_PATH}/start?rd=$scheme://$best_http_host$escaped_request_uri");
-        let headers =
-            companions::headers_key(&ingress.key.namespace, &self.request_headers(request.auth_route));
+        let headers = companions::headers_key(&ingress.key.namespace, &self.request_headers());
         let mut annotations = BTreeMap::from([
             (AUTH_URL.to_owned(), auth_url),
             (AUTH_SIGNIN.to_owned(), sign_in),
@@ -124,15 +123,12 @@ impl DataPlane for Nginx {
         annotations
     }
 
-    /// Old outposts believe `X-Original-URI` (GHSA-5wcc-hf24-rf5h), and the Rust outpost reads `Forwarded`.
-    fn request_headers(&self, auth_route: AuthRoute) -> BTreeMap<String, String> {
-        let mut headers = BTreeMap::from([("Forwarded", ""), ("X-Original-URI", "")]);
-        if auth_route == AuthRoute::Direct {
-            // The outpost picks the app by it. Always the server that nginx selected, or a user of one app could pass
-            // for a visitor of another by sending the header himself.
-            headers.insert("X-Forwarded-Host", "$host");
-        }
-        headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    /// Old outposts believe `X-Original-URI` (GHSA-5wcc-hf24-rf5h), and the Rust outpost reads `Forwarded`. By `X-Forwarded-Host`
+    /// the outpost picks the app, and on the route `host` nginx itself does, where `use-forwarded-headers` is on: always the
+    /// server that nginx selected, or a user of one app could pass for a visitor of another by sending the header himself.
+    fn request_headers(&self) -> BTreeMap<String, String> {
+        let headers = [("Forwarded", ""), ("X-Forwarded-Host", "$host"), ("X-Original-URI", "")];
+        headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
     fn outpost_ingress_annotations(&self, _app: &AppFacts, request: &Request) -> BTreeMap<String, String> {

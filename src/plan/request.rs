@@ -136,7 +136,7 @@ impl Request {
 
     /// Request headers of the auth check that come from a `ConfigMap`; none where the data plane needs none.
     pub fn headers(&self) -> BTreeMap<String, String> {
-        self.dialect.plane().request_headers(self.auth_route)
+        self.dialect.plane().request_headers()
     }
 
     /// Whether it is a Middleware that asks the outpost.

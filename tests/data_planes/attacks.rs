@@ -3,7 +3,7 @@
 use crate::app::{App, is_login, leads_back_to, message};
 use crate::lane::Lane;
 use crate::site::{Guarded, Site};
-use crate::{Trials, add};
+use crate::{Trials, add, stage};
 use anyhow::{Context, Result, bail, ensure};
 use ingress_sso::middleware::Middleware;
 use ingress_sso_testbed::browser::Browser;
@@ -39,6 +39,12 @@ pub(crate) fn add(trials: &mut Trials, lane: Lane) {
             a_rewrite_behind_the_admins_lines_opens_nothing,
             the_admins_lines_are_in_no_honest_visitors_way,
         );
+    }
+}
+
+pub(crate) fn add_last(trials: &mut Trials) {
+    for lane in [Lane::NginxHost, Lane::NginxDirect] {
+        add!(trials, lane, headers_that_nginx_is_told_to_believe_open_nothing);
     }
 }
 
@@ -241,6 +247,32 @@ async fn forged_headers_open_nothing_to_a_user_of_another_app(lane: Lane) -> Res
         stays_out(&site, &app, &request).await.with_context(|| format!("{name}: {value}"))?;
     }
     Ok(())
+}
+
+/// With `use-forwarded-headers` nginx goes by what a client says, on the route `host` in its own auth check too.
+async fn headers_that_nginx_is_told_to_believe_open_nothing(lane: Lane) -> Result<()> {
+    let (site, app, other, _outpost, session, _controller) = user_of_another_app(lane).await?;
+    let open = App::open(&site, "open", |ingress| ingress).await?;
+    site.stage.nginx.set_config(&stage::config([("use-forwarded-headers", "true")])?).await?;
+    open.until(&site, "a host that is believed", async |open| {
+        let request =
+            Request::get("/").header("Host", &open.host).header("X-Forwarded-Host", "believed.test");
+        let echoed: Echoed = request.send_tls(site.https(), &open.host).await?.json()?;
+        Ok(echoed.request.headers("host") == ["believed.test"])
+    })
+    .await?;
+    app.until_login(&site, "/").await?;
+    app.echo.clear();
+    for value in [other.host.clone(), format!("{}:443", other.host), format!("{0}, {0}", other.host)] {
+        for (name, value) in forged(&app, &value) {
+            for cookie in [session.as_str(), ""] {
+                let request = Request::get("/").header("Host", &app.host).header(name, &value);
+                let request = if name == "Cookie" { request } else { request.header("Cookie", cookie) };
+                stays_out(&site, &app, &request).await.with_context(|| format!("{name}: {value}"))?;
+            }
+        }
+    }
+    app.is_closed(&site).await
 }
 
 async fn an_absolute_request_line_opens_nothing_to_a_user_of_another_app(lane: Lane) -> Result<()> {

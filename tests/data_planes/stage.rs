@@ -34,7 +34,7 @@ impl Stage {
     async fn start() -> Result<Self> {
         let dns = Dns::start().await?;
         let plane = ControlPlane::shared().await?;
-        let config = BTreeMap::from([("server-snippet".to_owned(), server_snippet()?)]);
+        let config = config([])?;
         let nginx =
             IngressNginx::start(plane, &ingress_nginx::Options { config, ..Default::default() }).await?;
         let options = traefik::Options { allow_external_name_services: true, ..Default::default() };
@@ -53,6 +53,13 @@ impl Stage {
     pub(crate) fn address(number: u8, last: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 201, number, last)
     }
+}
+
+/// Settings of ingress-nginx: what the documentation tells admins, and these.
+pub(crate) fn config<const N: usize>(more: [(&str, &str); N]) -> Result<BTreeMap<String, String>> {
+    let mut config = BTreeMap::from(more.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    config.insert("server-snippet".to_owned(), server_snippet()?);
+    Ok(config)
 }
 
 /// The lines by which an admin makes ingress-nginx reject hosts and paths that outposts take for paths of their own, word for

@@ -419,7 +419,7 @@ pub(crate) fn copies_by_migration() -> Vec<Case> {
                             "https://app.djieno.com/outpost.goauthentik.io/start?rd=$scheme://$best_http_host$escaped_request_uri",
                         )
                         .nginx("auth-response-headers", &format!("Set-Cookie,{HEADERS}"))
-                        .nginx("auth-proxy-set-headers", "n8n-prd/authentik-headers-d7864635f2")
+                        .nginx("auth-proxy-set-headers", "n8n-prd/authentik-headers-4bd8e4f378")
                         .nginx("proxy-buffer-size", "16k"),
                 ),
                 &[("sso.djieno.com/status", "Pending")],
