@@ -223,9 +223,16 @@ fn hosts() -> Vec<Case> {
             protected(),
         ),
         Case::new(
-            "A wildcard host is protected by way of $host, with a word about the provider that it takes",
+            "For a wildcard host nginx asks the outpost itself, with a word about the provider that it takes",
             World::new().app(app_on("n8n-prd", "n8n", ["*.djieno.com"])),
-            many("*.djieno.com").warns("WildcardHost", ["*.djieno.com", "Forward auth (domain level)"]),
+            many("*.djieno.com")
+                .directly()
+                .warns("WildcardHost", ["*.djieno.com", "Forward auth (domain level)"]),
+        ),
+        Case::new(
+            "A wildcard host through which the client would choose who is asked is refused",
+            World::new().app(app_on("n8n-prd", "n8n", ["*.djieno.com"]).sso("auth-route", "host")),
+            refused("WildcardThroughHost", ["auth-route is \"host\"", "*.djieno.com", "\"direct\""]),
         ),
         Case::new(
             "Without a host there is no address to log in at",
@@ -233,9 +240,9 @@ fn hosts() -> Vec<Case> {
             refused("NoHost", ["add spec.rules[].host"]),
         ),
         Case::new(
-            "A rule without a host beside one with a host is warned of",
+            "A rule without a host is refused, also beside one with a host: with it every name leads to the app",
             World::new().app(with_hostless_rule(app())),
-            protected().warns("HostlessRule", ["a rule without a host", "no login route"]),
+            refused("HostlessRule", ["no host", "add spec.rules[].host"]),
         ),
         Case::new(
             "A default backend stays open, and that is said",
@@ -808,9 +815,11 @@ fn paths_that_take_the_login_away() -> Vec<Case> {
         ),
         harmless("A long path without any pattern is no obstacle", "/a/path/that/is/rather/long"),
         Case::new(
-            "A greedy path in a rule without a host takes the outpost path on every host",
-            World::new().app(with_hostless_rule(app().path(GREEDY, "ImplementationSpecific"))),
-            swallowed("n8n-prd/n8n", GREEDY),
+            "A neighbour's greedy path in a rule without a host is nothing to the hosts that others name",
+            World::new().app(app()).app(with_hostless_rule(
+                ingress("other", "site").host("site.djieno.com").path(GREEDY, "ImplementationSpecific"),
+            )),
+            protected(),
         ),
         Case::new(
             "A neighbour's greedy path on the host takes the login away as well",

@@ -311,9 +311,6 @@ fn headers_uid(view: &AppView<'_>, app: &AppFacts, settings: &Settings) -> Optio
 
 fn warnings(view: &AppView<'_>, ingress: &IngressFacts, app: &AppFacts, request: &Request) -> Vec<Warning> {
     let mut warnings = request.dialect.plane().warnings(ingress, app, request);
-    if app.has_hostless_rule {
-        warnings.push(Warning::HostlessRule);
-    }
     if app.has_default_backend {
         warnings.push(Warning::DefaultBackend);
     }

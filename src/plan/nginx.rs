@@ -67,6 +67,11 @@ impl DataPlane for Nginx {
             let auth_route = settings.keys.auth_route.clone();
             return Err(Refusal::ClientCertificates { key: CLIENT_CERTIFICATES.to_owned(), auth_route });
         }
+        let wildcard = request.hosts.iter().find(|host| host.is_wildcard());
+        if let Some(host) = wildcard.filter(|_| request.auth_route == AuthRoute::Host) {
+            let (key, host) = (settings.keys.auth_route.clone(), host.clone());
+            return Err(Refusal::WildcardThroughHost { key, host });
+        }
         if let Some(found) = app.annotation(REWRITE_TARGET).filter(|_| !settings.nginx_rejects_dot_segments) {
             return Err(Refusal::Rewrite { key: REWRITE_TARGET.to_owned(), found: found.to_owned() });
         }

@@ -66,6 +66,18 @@ pub enum Refusal {
     #[error("it has no rule with a host, so there is no address to log in at: add spec.rules[].host")]
     NoHost,
 
+    #[error(
+        "one of its rules has no host and so serves every name, also those of which somebody else answers the login check: add \
+         spec.rules[].host there, or move the rule to an Ingress that does not ask for protection"
+    )]
+    HostlessRule,
+
+    #[error(
+        "annotation {key} is \"host\" and {host} is a wildcard: ingress-nginx would ask whatever name below it a client chooses whether \
+         to let him in, and whoever has such a name elsewhere could say yes. Set {key} to \"direct\", or remove it"
+    )]
+    WildcardThroughHost { key: String, host: Host },
+
     #[error("spec.rules[].host {} is not a DNS name in lower case: correct it", quoted(.host))]
     InvalidHost { host: String },
 
@@ -193,7 +205,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All that [`Refusal::reason`] may answer.
-    pub const REASONS: [&'static str; 31] = [
+    pub const REASONS: [&'static str; 33] = [
         "InvalidAnnotation",
         "UnknownOutpost",
         "NoOutpost",
@@ -204,6 +216,8 @@ impl Refusal {
         "UnknownClass",
         "UnsupportedController",
         "NoHost",
+        "HostlessRule",
+        "WildcardThroughHost",
         "InvalidHost",
         "OwnAnnotation",
         "Canary",
@@ -240,6 +254,8 @@ impl Refusal {
             Self::UnknownClass { .. } => "UnknownClass",
             Self::UnsupportedController { .. } => "UnsupportedController",
             Self::NoHost => "NoHost",
+            Self::HostlessRule => "HostlessRule",
+            Self::WildcardThroughHost { .. } => "WildcardThroughHost",
             Self::InvalidHost { .. } => "InvalidHost",
             Self::OwnAnnotation { .. } => "OwnAnnotation",
             Self::Canary { .. } => "Canary",

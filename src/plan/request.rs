@@ -104,6 +104,8 @@ impl Request {
         let auth_route = match auth_route {
             Some("direct") => AuthRoute::Direct,
             Some(_) => AuthRoute::Host,
+            // Through a wildcard, the client's choice of a name would be the choice of who is asked.
+            None if hosts.iter().any(Host::is_wildcard) => AuthRoute::Direct,
             None => settings.auth_route,
         };
         let mut request = Self {
@@ -224,6 +226,9 @@ fn hosts(ingress: &IngressFacts, app: &AppFacts) -> Result<Vec<Host>, Refusal> {
     }
     if ingress.hosts.is_empty() {
         return Err(Refusal::NoHost);
+    }
+    if app.has_hostless_rule {
+        return Err(Refusal::HostlessRule);
     }
     if let Some(path) = ingress.outpost_paths.first() {
         return Err(Refusal::OutpostPathInApp { path: path.path.to_string() });

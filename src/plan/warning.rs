@@ -19,11 +19,6 @@ pub enum Warning {
     )]
     WildcardHost { host: Host },
 
-    #[error(
-        "a rule without a host is protected, but there is no login route for the hosts that only it serves"
-    )]
-    HostlessRule,
-
     #[error("spec.defaultBackend is reached without login: remove it unless that is meant")]
     DefaultBackend,
 
@@ -87,10 +82,9 @@ pub enum Warning {
 
 impl Warning {
     /// All that [`Warning::reason`] may answer.
-    pub const REASONS: [&'static str; 15] = [
+    pub const REASONS: [&'static str; 14] = [
         "OpenNeighbour",
         "WildcardHost",
-        "HostlessRule",
         "DefaultBackend",
         "SatisfyAny",
         "Redirect",
@@ -110,7 +104,6 @@ impl Warning {
         match self {
             Self::OpenNeighbour { .. } => "OpenNeighbour",
             Self::WildcardHost { .. } => "WildcardHost",
-            Self::HostlessRule => "HostlessRule",
             Self::DefaultBackend => "DefaultBackend",
             Self::SatisfyAny { .. } => "SatisfyAny",
             Self::Redirect { .. } => "Redirect",

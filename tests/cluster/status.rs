@@ -155,7 +155,7 @@ shop        migrated       m.example.com   proxy-outpost   direct       Protecte
 shop        shared         d.example.com   <default>       host         Protected             Ns
 shop        traefik        t.example.com   proxy-outpost   middleware   Protected             Ns
 shop        traefik-list   l.example.com   proxy-outpost   middleware   Protected             Ns
-shop        wildcard       *.example.com   proxy-outpost   host         Protected             Ns
+shop        wildcard       *.example.com   proxy-outpost   direct       Protected             Ns
 ";
     let namespace = format!("{:12}", scene.namespace());
     assert_eq!(table.replace(&namespace, "shop        "), wanted);
