@@ -59,7 +59,7 @@ impl DataPlane for Nginx {
         request: &Request,
         settings: &Settings,
     ) -> Result<(), Refusal> {
-        check_common(ingress, app)?;
+        check_common(ingress, app, is_go_true)?;
         if app.annotation(AUTH_METHOD).is_some() {
             return Err(Refusal::AuthMethod { key: AUTH_METHOD.to_owned() });
         }
@@ -147,9 +147,13 @@ impl DataPlane for Nginx {
     }
 }
 
-/// What nobody who reads these annotations can protect.
-pub(super) fn check_common(ingress: &IngressFacts, app: &AppFacts) -> Result<(), Refusal> {
-    let is_true = |key: &str| app.annotation(key).filter(|value| is_go_true(value)).map(str::to_owned);
+/// What nobody who reads these annotations can protect; `reads_true` is how it reads truth.
+pub(super) fn check_common(
+    ingress: &IngressFacts,
+    app: &AppFacts,
+    reads_true: fn(&str) -> bool,
+) -> Result<(), Refusal> {
+    let is_true = |key: &str| app.annotation(key).filter(|value| reads_true(value)).map(str::to_owned);
     if let Some(found) = is_true(CANARY) {
         return Err(Refusal::Canary { key: CANARY.to_owned(), found });
     }

@@ -20,6 +20,12 @@ const UPSTREAM_VHOST: &str = "nginx.ingress.kubernetes.io/upstream-vhost";
 /// What the keys of annotations with pieces of nginx's configuration end in.
 const SNIPPET: &str = "-snippet";
 
+/// Whether Traefik takes `value` for true: it knows the one word, in any case. The short spellings of ingress-nginx count as well,
+/// since whoever wrote one meant it, and it is true again where nginx serves the Ingress.
+fn is_true(value: &str) -> bool {
+    value.eq_ignore_ascii_case("true") || nginx::is_go_true(value)
+}
+
 /// See the module's documentation.
 pub(super) struct TraefikNginx;
 
@@ -45,7 +51,7 @@ impl DataPlane for TraefikNginx {
         _request: &Request,
         _settings: &Settings,
     ) -> Result<(), Refusal> {
-        nginx::check_common(ingress, app)?;
+        nginx::check_common(ingress, app, is_true)?;
         let found = |key: &str| app.annotation(key).map(str::to_owned);
         if let Some(found) = found(UPSTREAM_VHOST) {
             return Err(Refusal::UpstreamHost { key: UPSTREAM_VHOST.to_owned(), found });

@@ -297,7 +297,7 @@ pub(crate) fn lists_with_entries_of_others() -> Vec<Case> {
 pub(crate) fn in_place_of_nginx() -> Vec<Case> {
     let refuses = |key: &'static str, value: &'static str, reason: &'static str, part: &'static str| {
         Case::new(
-            format!("Traefik in place of nginx: {key} is refused"),
+            format!("Traefik in place of nginx: {key} is refused: {value:?}"),
             migration().app(migrated(app().nginx(key, value))),
             refused(reason, [&format!("nginx.ingress.kubernetes.io/{key}"), part]),
         )
@@ -357,6 +357,9 @@ pub(crate) fn in_place_of_nginx() -> Vec<Case> {
         ),
         refuses("canary", "true", "Canary", "put the opt-in on the main Ingress"),
         refuses("ssl-passthrough", "true", "TlsPassthrough", "remove that annotation"),
+        refuses("ssl-passthrough", "tRUE", "TlsPassthrough", "\"tRUE\""),
+        refuses("canary", "tRuE", "Canary", "\"tRuE\""),
+        refuses("ssl-passthrough", "1", "TlsPassthrough", "\"1\""),
         refuses("upstream-vhost", "n8n.internal", "UpstreamHost", "\"n8n.internal\""),
         refuses("auth-tls-secret", "n8n-prd/ca", "ClientCertificatesDropped", "client certificates"),
         refuses("configuration-snippet", "deny all;", "Snippet", "leaves out the whole Ingress"),
