@@ -678,9 +678,14 @@ fn classes() -> Vec<Case> {
                 .with("Ingress annotation kubernetes.io/ingress.class", "nginx"),
         ),
         Case::new(
-            "The class field comes before the class annotation",
-            World::new().app(app().annotation("kubernetes.io/ingress.class", "internal")),
+            "A class annotation that says the same as the class field is of no interest",
+            World::new().app(app().annotation("kubernetes.io/ingress.class", "nginx")),
             protected(),
+        ),
+        Case::new(
+            "Two classes are refused, since one data plane goes by the field and another by the annotation",
+            World::new().app(app().annotation("kubernetes.io/ingress.class", "internal")),
+            refused("TwoClasses", ["is \"nginx\"", "ingress.class is \"internal\"", "Remove the annotation"]),
         ),
     ]
 }

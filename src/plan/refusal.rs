@@ -51,6 +51,12 @@ pub enum Refusal {
     NoClass,
 
     #[error(
+        "spec.ingressClassName is {field:?} and the annotation {key} is {}: an ingress controller that goes by the annotation would serve \
+         the app too, and by other rules. Remove the annotation", quoted(.annotation)
+    )]
+    TwoClasses { key: &'static str, field: String, annotation: String },
+
+    #[error(
         "its class {} has no IngressClass object: correct spec.ingressClassName, or have the admin say who serves \
          it with --class {}=DIALECT", quoted(.class), pasted(.class, "CLASS")
     )]
@@ -205,7 +211,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All that [`Refusal::reason`] may answer.
-    pub const REASONS: [&'static str; 33] = [
+    pub const REASONS: [&'static str; 34] = [
         "InvalidAnnotation",
         "UnknownOutpost",
         "NoOutpost",
@@ -213,6 +219,7 @@ impl Refusal {
         "NoDefaultOutpost",
         "AmbiguousOutpost",
         "NoClass",
+        "TwoClasses",
         "UnknownClass",
         "UnsupportedController",
         "NoHost",
@@ -251,6 +258,7 @@ impl Refusal {
             Self::NoDefaultOutpost { .. } => "NoDefaultOutpost",
             Self::AmbiguousOutpost { .. } => "AmbiguousOutpost",
             Self::NoClass => "NoClass",
+            Self::TwoClasses { .. } => "TwoClasses",
             Self::UnknownClass { .. } => "UnknownClass",
             Self::UnsupportedController { .. } => "UnsupportedController",
             Self::NoHost => "NoHost",

@@ -5,7 +5,8 @@ use super::refusal::Refusal;
 use super::waiting::Waiting;
 use super::{Dialect, nginx};
 use crate::config::{AuthRoute, Scheme, Settings};
-use crate::facts::{AppFacts, Host, IngressClassFacts, IngressFacts, ObjectKey, OptIn};
+use crate::contract::LEGACY_CLASS;
+use crate::facts::{AppFacts, ClassRef, Host, IngressClassFacts, IngressFacts, ObjectKey, OptIn};
 use std::collections::BTreeMap;
 
 /// Annotation by which cert-manager puts its ACME challenge on the app's own Ingress.
@@ -98,6 +99,7 @@ impl Request {
         }
         let auth_route = choice(app, &keys.auth_route, &["host", "direct"])?;
         let scheme = choice(app, &keys.scheme, &["https", "http"])?;
+        one_class(ingress, app)?;
         let dialect = dialect(ingress, settings, &known.classes)?;
         let hosts = hosts(ingress, app)?;
         let outpost = known.outposts.resolve(app.annotation(&keys.outpost), settings)?;
@@ -234,6 +236,19 @@ fn hosts(ingress: &IngressFacts, app: &AppFacts) -> Result<Vec<Host>, Refusal> {
         return Err(Refusal::OutpostPathInApp { path: path.path.to_string() });
     }
     Ok(ingress.hosts.to_vec())
+}
+
+/// The field and the annotation may not name two classes, which an update can bring about. Data planes go by the field where they
+/// know the class; else by the annotation: Traefik in place of ingress-nginx where no `IngressClass` is its own, and ingress-nginx
+/// where it may not read any.
+fn one_class(ingress: &IngressFacts, app: &AppFacts) -> Result<(), Refusal> {
+    match (&ingress.class, app.annotation(LEGACY_CLASS)) {
+        (ClassRef::Spec(field), Some(annotation)) if **field != *annotation => {
+            let (field, annotation) = (field.to_string(), annotation.to_owned());
+            Err(Refusal::TwoClasses { key: LEGACY_CLASS, field, annotation })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Who serves the class. Never a guess: annotations of the wrong dialect leave an app silently open.

@@ -21,6 +21,7 @@ pub(super) fn of(refusal: &Refusal, app: &ObjectKey) -> Option<String> {
         Refusal::ClientCertificates { auth_route: key, .. } | Refusal::WildcardThroughHost { key, .. } => {
             set(key, "direct")
         }
+        Refusal::TwoClasses { key, .. } => annotate(format!("{key}-")),
         Refusal::OwnAnnotation { key, .. }
         | Refusal::TlsPassthrough { key, .. }
         | Refusal::ClientCertificatesDropped { key }
