@@ -23,7 +23,7 @@ pub struct Settings {
     pub classes: BTreeMap<String, Dialect>,
     /// Route to the outpost for apps that ask for none.
     pub auth_route: AuthRoute,
-    /// The admin says that ingress-nginx answers 400 to paths with dot segments.
+    /// The admin says that ingress-nginx answers 400 to odd hosts and to paths with dot segments.
     pub nginx_rejects_dot_segments: bool,
     /// How Traefik is set up.
     pub traefik: TraefikSettings,

@@ -52,7 +52,7 @@ const QUIET: Duration = Duration::from_secs(2);
 const PROTECTED: [&str; 7] = ["direct", "handmade", "list", "n8n", "wiki", "forum", "shop"];
 
 /// What a whole world is taken back by.
-const ALL: &str = "took back 8 apps in 2 namespaces: 3 routes, 2 Services, 3 ConfigMaps, 2 Middlewares\n";
+const ALL: &str = "took back 8 apps in 2 namespaces: 3 routes, 2 Services, 2 ConfigMaps, 2 Middlewares\n";
 
 /// A control plane of the test's own with Traefik's kinds.
 async fn scene() -> Result<Scene> {
@@ -312,7 +312,7 @@ async fn all_is_as_before_the_controller_came() -> Result<()> {
 /// Without what a hand-over takes away. A copy of a route is not the controller's.
 fn plain(mut objects: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     let annotations = ("annotations", [STATUS, MESSAGE].as_slice());
-    let labels = ("labels", [MANAGED_BY, "sso.djieno.com/outpost", "sso.djieno.com/auth-route"].as_slice());
+    let labels = ("labels", [MANAGED_BY, "sso.djieno.com/outpost"].as_slice());
     for (_, object) in objects.iter_mut().filter(|(key, _)| !key.ends_with("/copy-of-a-route")) {
         let Some(metadata) = object["metadata"].as_object_mut() else { continue };
         for (section, gone) in [annotations, labels] {

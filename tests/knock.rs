@@ -263,7 +263,7 @@ async fn a_closed_door_is_closed() {
             let reasons: Vec<&str> = findings.iter().map(|finding| finding.reason).collect();
             assert_eq!(reasons, ["Login", "TricksFail"]);
             says(&report, "Login", Grade::Good, &["http://app.example.com/", "authentik.example.test"]);
-            says(&report, "TricksFail", Grade::Good, &["18 of 18 tricks open nothing"]);
+            says(&report, "TricksFail", Grade::Good, &["20 of 20 tricks open nothing"]);
         }
     }
 }
@@ -489,7 +489,7 @@ async fn a_404_is_not_the_outposts_where_its_path_leads_elsewhere() {
         }
     });
     let report = knock_at(at.await).await;
-    assert_eq!(with_reason(&report, "TrickUnclear").len(), 6, "{report:#?}");
+    assert_eq!(with_reason(&report, "TrickUnclear").len(), 7, "{report:#?}");
     assert!(report.baseline.is_login() && !report.is_closed());
 }
 
@@ -689,7 +689,7 @@ async fn connections_may_break() {
     let at = by_hand(|count| (count < 3).then(login)).await;
     let report = knock_at(at).await;
     assert_eq!(with_reason(&report, "TrickUnanswered").len(), TRICKS.len(), "{report:#?}");
-    says(&report, "TricksUnanswered", Grade::Unknown, &["18 of 18", "firewall"]);
+    says(&report, "TricksUnanswered", Grade::Unknown, &["20 of 20", "firewall"]);
     assert!(!report.is_closed());
 }
 

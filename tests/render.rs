@@ -130,7 +130,7 @@ fn name(document: &Value) -> String {
 const PROTECTED: [&str; 5] = [
     "IngressClass nginx",
     "Service authentik-proxy-outpost",
-    "ConfigMap authentik-headers-d7864635f2",
+    "ConfigMap authentik-headers-4bd8e4f378",
     "Ingress n8n-outpost-path",
     "Ingress n8n",
 ];
@@ -172,7 +172,7 @@ fn an_app_comes_out_behind_authentik() {
     );
     assert_eq!(
         annotations["nginx.ingress.kubernetes.io/auth-proxy-set-headers"],
-        "n8n-prd/authentik-headers-d7864635f2"
+        "n8n-prd/authentik-headers-4bd8e4f378"
     );
     assert!(!annotations.contains_key("sso.djieno.com/status"), "only the controller tells of a state");
 }
@@ -398,7 +398,7 @@ fn two_apps_on_a_host_share_one_route_whichever_comes_first() {
         let mut names = rendered.names(0);
         names.sort();
         let expected = [
-            "ConfigMap authentik-headers-d7864635f2",
+            "ConfigMap authentik-headers-4bd8e4f378",
             "Ingress a",
             "Ingress a-outpost-path",
             "Ingress b",

@@ -121,7 +121,7 @@ fn seed_case() -> Vec<Case> {
     let world = World::new().app(read::<Ingress>(seed::BEFORE));
     let steps = [
         "1. create Service n8n-prd/authentik-proxy-outpost",
-        "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+        "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
         "1. create Ingress n8n-prd/n8n-outpost-path",
         "2. annotate n8n-prd/n8n: Protected + auth",
     ];
@@ -223,9 +223,16 @@ fn hosts() -> Vec<Case> {
             protected(),
         ),
         Case::new(
-            "A wildcard host is protected by way of $host, with a word about the provider that it takes",
+            "For a wildcard host nginx asks the outpost itself, with a word about the provider that it takes",
             World::new().app(app_on("n8n-prd", "n8n", ["*.djieno.com"])),
-            many("*.djieno.com").warns("WildcardHost", ["*.djieno.com", "Forward auth (domain level)"]),
+            many("*.djieno.com")
+                .directly()
+                .warns("WildcardHost", ["*.djieno.com", "Forward auth (domain level)"]),
+        ),
+        Case::new(
+            "A wildcard host through which the client would choose who is asked is refused",
+            World::new().app(app_on("n8n-prd", "n8n", ["*.djieno.com"]).sso("auth-route", "host")),
+            refused("WildcardThroughHost", ["auth-route is \"host\"", "*.djieno.com", "\"direct\""]),
         ),
         Case::new(
             "Without a host there is no address to log in at",
@@ -233,9 +240,9 @@ fn hosts() -> Vec<Case> {
             refused("NoHost", ["add spec.rules[].host"]),
         ),
         Case::new(
-            "A rule without a host beside one with a host is warned of",
+            "A rule without a host is refused, also beside one with a host: with it every name leads to the app",
             World::new().app(with_hostless_rule(app())),
-            protected().warns("HostlessRule", ["a rule without a host", "no login route"]),
+            refused("HostlessRule", ["no host", "add spec.rules[].host"]),
         ),
         Case::new(
             "A default backend stays open, and that is said",
@@ -683,9 +690,14 @@ fn classes() -> Vec<Case> {
                 .with("Ingress annotation kubernetes.io/ingress.class", "nginx"),
         ),
         Case::new(
-            "The class field comes before the class annotation",
-            World::new().app(app().annotation("kubernetes.io/ingress.class", "internal")),
+            "A class annotation that says the same as the class field is of no interest",
+            World::new().app(app().annotation("kubernetes.io/ingress.class", "nginx")),
             protected(),
+        ),
+        Case::new(
+            "Two classes are refused, since one data plane goes by the field and another by the annotation",
+            World::new().app(app().annotation("kubernetes.io/ingress.class", "internal")),
+            refused("TwoClasses", ["is \"nginx\"", "ingress.class is \"internal\"", "Remove the annotation"]),
         ),
     ]
 }
@@ -856,9 +868,11 @@ fn paths_that_take_the_login_away() -> Vec<Case> {
         ),
         harmless("A long path without any pattern is no obstacle", "/a/path/that/is/rather/long"),
         Case::new(
-            "A greedy path in a rule without a host takes the outpost path on every host",
-            World::new().app(with_hostless_rule(app().path(GREEDY, "ImplementationSpecific"))),
-            swallowed("n8n-prd/n8n", GREEDY),
+            "A neighbour's greedy path in a rule without a host is nothing to the hosts that others name",
+            World::new().app(app()).app(with_hostless_rule(
+                ingress("other", "site").host("site.djieno.com").path(GREEDY, "ImplementationSpecific"),
+            )),
+            protected(),
         ),
         Case::new(
             "A neighbour's greedy path on the host takes the login away as well",
@@ -1046,14 +1060,14 @@ fn sharing_a_host() -> Vec<Case> {
             World::new().app(older()).app(app()),
             waiting(),
         )
-        .by(["1. create ConfigMap n8n-prd/authentik-headers-d7864635f2"]),
+        .by(["1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378"]),
         Case::new(
             "The younger app uses the route of the older one, and says so",
             World::new().app(older()).app(its_route()).app(app()),
             using_it(),
         )
         .by([
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "2. annotate n8n-prd/n8n: Protected + auth",
         ]),
         Case::new(
@@ -1072,7 +1086,7 @@ fn sharing_a_host() -> Vec<Case> {
             waiting(),
         )
         .by([
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "2. annotate n8n-prd/n8n: Pending",
         ]),
         Case::new(
@@ -1306,7 +1320,7 @@ fn routes_of_others() -> Vec<Case> {
             using("authentik-prd/ak-outpost-proxy-outpost"),
         )
         .by([
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "2. annotate n8n-prd/n8n: Protected + auth",
         ]),
         Case::new(
@@ -1479,7 +1493,7 @@ fn names_already_taken() -> Vec<Case> {
             protected().without("Service"),
         )
         .by([
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "1. create Ingress n8n-prd/n8n-outpost-path",
             "2. annotate n8n-prd/n8n: Protected + auth",
         ]),
@@ -1502,7 +1516,7 @@ fn names_already_taken() -> Vec<Case> {
         Case::new(
             "A ConfigMap made by hand with other headers is not taken over",
             World::new().app(app()).config_map(unlabelled_headers(|headers| headers.data = None)),
-            refused("HeadersNameTaken", ["n8n-prd/authentik-headers-d7864635f2", "rename or delete it"]),
+            refused("HeadersNameTaken", ["n8n-prd/authentik-headers-4bd8e4f378", "rename or delete it"]),
         ),
         Case::new(
             "An Ingress of somebody else's under the name of the route is not taken over",
@@ -1590,7 +1604,7 @@ fn requests() -> Vec<Case> {
         everything_but(
             parts().app(seed_route()).service(seed_service()),
             "A lost ConfigMap is made again, and the app not touched",
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
         ),
         everything_but(
             parts().service(seed_service()).config_map(seed_headers()),
@@ -1698,7 +1712,7 @@ fn what_the_outpost_says() -> Vec<Case> {
     let made = |status| {
         [
             "1. create Service n8n-prd/authentik-proxy-outpost",
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "1. create Ingress n8n-prd/n8n-outpost-path",
             status,
         ]
@@ -1796,7 +1810,7 @@ fn status() -> Vec<Case> {
         )
         .by([
             "1. create Service n8n-prd/authentik-proxy-outpost",
-            "1. create ConfigMap n8n-prd/authentik-headers-d7864635f2",
+            "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "1. create Ingress n8n-prd/n8n-outpost-path",
             "2. edit n8n-prd/n8n: sso.djieno.com/status away",
         ]),
@@ -1883,7 +1897,7 @@ fn protected_by(outpost: &str, host: &str) -> Protected {
 
 /// Another app on the usual host, protected in the usual way.
 fn protected_app_elsewhere(namespace: &str, name: &str) -> Protected {
-    let headers = format!("{namespace}/authentik-headers-d7864635f2");
+    let headers = format!("{namespace}/authentik-headers-4bd8e4f378");
     protected()
         .with("Service", &format!("{namespace}/authentik-proxy-outpost"))
         .with("ConfigMap", &headers)

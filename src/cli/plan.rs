@@ -45,8 +45,8 @@ pub struct PlanArgs {
     #[arg(long, env = "INGRESS_SSO_AUTH_ROUTE", default_value = "host", value_name = "host|direct")]
     auth_route: String,
 
-    /// ingress-nginx answers 400 to paths with dot segments and to those that only begin like the outpost's, by the two lines
-    /// in docs/data-planes.md, so rewrite-target is safe to protect.
+    /// ingress-nginx answers 400 to hosts with more than a port behind them, to paths with dot segments, and to those that only begin
+    /// like the outpost's, by all the lines in docs/data-planes.md, so rewrite-target is safe to protect.
     #[arg(long, env = "INGRESS_SSO_NGINX_REJECTS_DOT_SEGMENTS")]
     nginx_rejects_dot_segments: bool,
 

@@ -377,7 +377,10 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys, middlewares: &[Arc<str>
     }
     let spec = ingress.spec.as_ref();
     let is_relevant = |key: &str| {
-        keys.is_own(key) || owned.contains(key) || RELEVANT.iter().any(|start| key.starts_with(start))
+        key == LEGACY_CLASS
+            || keys.is_own(key)
+            || owned.contains(key)
+            || RELEVANT.iter().any(|start| key.starts_with(start))
     };
     let named_hosts =
         || rules(ingress).filter_map(|rule| rule.host.as_deref()).filter(|host| !host.is_empty());

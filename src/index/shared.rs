@@ -227,7 +227,7 @@ impl Index {
         let mut requests = self.requests_in(key);
         let (_, request) =
             requests.find(|(_, request)| headers_key(&key.namespace, request).as_ref() == Some(key))?;
-        companions::headers(&key.namespace, request, &self.settings.keys)
+        companions::headers(&key.namespace, request)
     }
 
     fn wanted_middleware(&self, key: &ObjectKey) -> Option<Middleware> {

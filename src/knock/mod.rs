@@ -25,7 +25,7 @@ pub use verdict::Verdict;
 pub use visit::knock;
 
 /// How many requests are sent at most. One whose connection was lost is sent once more.
-pub const MAX_KNOCKS: usize = 24 + SECOND_TRIES;
+pub const MAX_KNOCKS: usize = 26 + SECOND_TRIES;
 
 /// How many tricks are tried a second time whose answer could be chance.
 pub const SECOND_TRIES: usize = 4;

@@ -106,14 +106,14 @@ const FORWARDED: &str = "Have the ingress controller not believe what visitors s
      forwardedHeaders.insecure off, keep visitors out of trustedIPs, and set trustForwardHeader: false in the Middleware. \
      Where something in front has to be believed, it has to overwrite this header";
 
-const DOT_SEGMENTS: &str = "Have the admin set the two lines of server-snippet that docs/data-planes.md has under \"Dot segments\" \
+const DOT_SEGMENTS: &str = "Have the admin set the lines of server-snippet that docs/data-planes.md has under \"Dot segments\" \
      in the ConfigMap of ingress-nginx";
 
 const OTHER_SERVER: &str =
     "Look which Ingress or default backend answers for this spelling of the host, and protect it as well";
 
 /// All of them.
-pub const TRICKS: [Trick; 18] = [
+pub const TRICKS: [Trick; 20] = [
     Trick {
         name: "X-Original-URL to the outpost's path",
         sends: Sends::Header("x-original-url", "{scheme}://{host}{outpost}/x"),
@@ -187,6 +187,13 @@ pub const TRICKS: [Trick; 18] = [
         remedy: OTHER_SERVER,
     },
     Trick {
+        name: "the host with the outpost's path for a port",
+        sends: Sends::Host(r"{host}:\outpost.goauthentik.io\"),
+        why: "Behind ingress-nginx, the outpost is asked about a URL with this host, in which those from 2026.8 take a backslash \
+              for a slash, and so the request for one of their own",
+        remedy: DOT_SEGMENTS,
+    },
+    Trick {
         name: "a whole URL in the request line",
         sends: Sends::Line("{scheme}://{host}{path}", "{nobody}"),
         why: "The URL decides who answers (RFC 9112, 3.2.2), and what asks the outpost may go by the header",
@@ -216,6 +223,12 @@ pub const TRICKS: [Trick; 18] = [
         name: "the outpost's path and %2f..%2f",
         sends: Sends::Path("{outpost}%2f..%2f{rest}"),
         why: "As with /..%2f, where only that is rejected",
+        remedy: DOT_SEGMENTS,
+    },
+    Trick {
+        name: "the outpost's path behind a backslash",
+        sends: Sends::Path(r"/.\outpost.goauthentik.io\x"),
+        why: "It is the app's, and outposts from 2026.8 take a backslash for a slash, and so the path for one of their own",
         remedy: DOT_SEGMENTS,
     },
     Trick {

@@ -54,12 +54,11 @@ pub fn service_key(namespace: &str, outpost: &str) -> ObjectKey {
 
 /// The `ConfigMap` of request headers for the auth check, where the data plane takes them from one. Shared by the apps of the
 /// namespace, so it has no owner; immutable, because ingress-nginx would not notice a change.
-pub fn headers(namespace: &str, request: &Request, keys: &Keys) -> Option<ConfigMap> {
+pub fn headers(namespace: &str, request: &Request) -> Option<ConfigMap> {
     let data = request.headers();
     let key = headers_key(namespace, &data);
-    let labels = labels([(keys.auth_route.clone(), request.auth_route.to_string())]);
     (!data.is_empty()).then(|| ConfigMap {
-        metadata: metadata(&key, labels),
+        metadata: metadata(&key, labels([])),
         data: Some(data),
         immutable: Some(true),
         ..ConfigMap::default()
@@ -183,7 +182,7 @@ fn outpost_rule(host: String, service: String, port: i32) -> IngressRule {
     }
 }
 
-fn labels(own: [(String, String); 1]) -> BTreeMap<String, String> {
+fn labels<const N: usize>(own: [(String, String); N]) -> BTreeMap<String, String> {
     let fixed = [(MANAGED_BY, MANAGER), (PART_OF, PART_OF_VALUE)];
     fixed.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).chain(own).collect()
 }

@@ -196,7 +196,7 @@ fn protection(
     let (own_hosts, waiting) = own_hosts(view, request, settings)?;
     let middleware = companions::middleware(namespace, request.dialect, &request.outpost, settings);
     let mut annotations = request.annotations(ingress, app, settings);
-    let headers = companions::headers(namespace, request, keys);
+    let headers = companions::headers(namespace, request);
     if let Some(uid) = headers_uid(view, app, settings).filter(|_| headers.is_some()) {
         annotations.insert(keys.headers_uid.clone(), uid);
     }
@@ -313,9 +313,6 @@ fn headers_uid(view: &AppView<'_>, app: &AppFacts, settings: &Settings) -> Optio
 
 fn warnings(view: &AppView<'_>, ingress: &IngressFacts, app: &AppFacts, request: &Request) -> Vec<Warning> {
     let mut warnings = request.dialect.plane().warnings(ingress, app, request);
-    if app.has_hostless_rule {
-        warnings.push(Warning::HostlessRule);
-    }
     if app.has_default_backend {
         warnings.push(Warning::DefaultBackend);
     }

@@ -87,7 +87,7 @@ pub(super) trait DataPlane {
 
     /// Request headers of the auth check that come from a `ConfigMap`, by name; an empty value drops what the client sent.
     /// None, and there is no `ConfigMap`.
-    fn request_headers(&self, _auth_route: AuthRoute) -> BTreeMap<String, String> {
+    fn request_headers(&self) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
 

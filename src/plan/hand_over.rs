@@ -44,7 +44,7 @@ fn companion(kind: Kind, key: &ObjectKey, identity: &Identity, keys: &Keys) -> C
         kind,
         key: key.clone(),
         identity: identity.clone(),
-        labels: vec![MANAGED_BY.to_owned(), keys.outpost.clone(), keys.auth_route.clone()],
+        labels: vec![MANAGED_BY.to_owned(), keys.outpost.clone()],
         annotations: Vec::new(),
     })
 }

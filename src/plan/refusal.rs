@@ -51,6 +51,12 @@ pub enum Refusal {
     NoClass,
 
     #[error(
+        "spec.ingressClassName is {field:?} and the annotation {key} is {}: an ingress controller that goes by the annotation would serve \
+         the app too, and by other rules. Remove the annotation", quoted(.annotation)
+    )]
+    TwoClasses { key: &'static str, field: String, annotation: String },
+
+    #[error(
         "its class {} has no IngressClass object: correct spec.ingressClassName, or have the admin say who serves \
          it with --class {}=DIALECT", quoted(.class), pasted(.class, "CLASS")
     )]
@@ -65,6 +71,18 @@ pub enum Refusal {
 
     #[error("it has no rule with a host, so there is no address to log in at: add spec.rules[].host")]
     NoHost,
+
+    #[error(
+        "one of its rules has no host and so serves every name, also those of which somebody else answers the login check: add \
+         spec.rules[].host there, or move the rule to an Ingress that does not ask for protection"
+    )]
+    HostlessRule,
+
+    #[error(
+        "annotation {key} is \"host\" and {host} is a wildcard: ingress-nginx would ask whatever name below it a client chooses whether \
+         to let him in, and whoever has such a name elsewhere could say yes. Set {key} to \"direct\", or remove it"
+    )]
+    WildcardThroughHost { key: String, host: Host },
 
     #[error("spec.rules[].host {} is not a DNS name in lower case: correct it", quoted(.host))]
     InvalidHost { host: String },
@@ -114,7 +132,7 @@ pub enum Refusal {
     #[error(
         "annotation {key} is {}: with a rewrite the app receives cleaned paths, so a request for \
          {OUTPOST_PATH}/../x can reach it without login. Serve the app without a rewrite, or have the admin make \
-         ingress-nginx reject dot segments, as docs/data-planes.md says, and say so with --nginx-rejects-dot-segments", quoted(.found)
+         ingress-nginx reject dot segments and odd hosts, as docs/data-planes.md says, and say so with --nginx-rejects-dot-segments", quoted(.found)
     )]
     Rewrite { key: String, found: String },
 
@@ -205,7 +223,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All that [`Refusal::reason`] may answer.
-    pub const REASONS: [&'static str; 33] = [
+    pub const REASONS: [&'static str; 36] = [
         "InvalidAnnotation",
         "UnknownOutpost",
         "NoOutpost",
@@ -213,9 +231,12 @@ impl Refusal {
         "NoDefaultOutpost",
         "AmbiguousOutpost",
         "NoClass",
+        "TwoClasses",
         "UnknownClass",
         "UnsupportedController",
         "NoHost",
+        "HostlessRule",
+        "WildcardThroughHost",
         "InvalidHost",
         "OwnAnnotation",
         "Canary",
@@ -251,9 +272,12 @@ impl Refusal {
             Self::NoDefaultOutpost { .. } => "NoDefaultOutpost",
             Self::AmbiguousOutpost { .. } => "AmbiguousOutpost",
             Self::NoClass => "NoClass",
+            Self::TwoClasses { .. } => "TwoClasses",
             Self::UnknownClass { .. } => "UnknownClass",
             Self::UnsupportedController { .. } => "UnsupportedController",
             Self::NoHost => "NoHost",
+            Self::HostlessRule => "HostlessRule",
+            Self::WildcardThroughHost { .. } => "WildcardThroughHost",
             Self::InvalidHost { .. } => "InvalidHost",
             Self::OwnAnnotation { .. } => "OwnAnnotation",
             Self::Canary { .. } => "Canary",

@@ -5,7 +5,8 @@ use super::outpost::{Discovered, Outpost};
 use super::refusal::Refusal;
 use super::waiting::Waiting;
 use crate::config::{AuthRoute, Scheme, Settings};
-use crate::facts::{AppFacts, Host, IngressClassFacts, IngressFacts, ObjectKey, OptIn};
+use crate::contract::LEGACY_CLASS;
+use crate::facts::{AppFacts, ClassRef, Host, IngressClassFacts, IngressFacts, ObjectKey, OptIn};
 use std::collections::BTreeMap;
 
 /// What requests are resolved against.
@@ -95,12 +96,15 @@ impl Request {
         }
         let auth_route = choice(app, &keys.auth_route, &["host", "direct"])?;
         let scheme = choice(app, &keys.scheme, &["https", "http"])?;
+        one_class(ingress, app)?;
         let dialect = dialect(ingress, settings, &known.classes)?;
         let hosts = hosts(ingress, app)?;
         let outpost = known.outposts.resolve(app.annotation(&keys.outpost), settings)?;
         let auth_route = match auth_route {
             Some("direct") => AuthRoute::Direct,
             Some(_) => AuthRoute::Host,
+            // Through a wildcard, the client's choice of a name would be the choice of who is asked.
+            None if hosts.iter().any(Host::is_wildcard) => AuthRoute::Direct,
             None => settings.auth_route,
         };
         let mut request = Self {
@@ -130,7 +134,7 @@ impl Request {
 
     /// Request headers of the auth check that come from a `ConfigMap`; none where the data plane needs none.
     pub fn headers(&self) -> BTreeMap<String, String> {
-        self.dialect.plane().request_headers(self.auth_route)
+        self.dialect.plane().request_headers()
     }
 
     /// Whether it is a Middleware that asks the outpost.
@@ -224,10 +228,26 @@ fn hosts(ingress: &IngressFacts, app: &AppFacts) -> Result<Vec<Host>, Refusal> {
     if ingress.hosts.is_empty() {
         return Err(Refusal::NoHost);
     }
+    if app.has_hostless_rule {
+        return Err(Refusal::HostlessRule);
+    }
     if let Some(path) = ingress.outpost_paths.first() {
         return Err(Refusal::OutpostPathInApp { path: path.path.to_string() });
     }
     Ok(ingress.hosts.to_vec())
+}
+
+/// The field and the annotation may not name two classes, which an update can bring about. Data planes go by the field where they
+/// know the class; else by the annotation: Traefik in place of ingress-nginx where no `IngressClass` is its own, and ingress-nginx
+/// where it may not read any.
+fn one_class(ingress: &IngressFacts, app: &AppFacts) -> Result<(), Refusal> {
+    match (&ingress.class, app.annotation(LEGACY_CLASS)) {
+        (ClassRef::Spec(field), Some(annotation)) if **field != *annotation => {
+            let (field, annotation) = (field.to_string(), annotation.to_owned());
+            Err(Refusal::TwoClasses { key: LEGACY_CLASS, field, annotation })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Who serves the class. Never a guess: annotations of the wrong dialect leave an app silently open.

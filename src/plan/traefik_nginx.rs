@@ -9,7 +9,7 @@ use super::warning::Warning;
 use super::{challenge, nginx};
 use crate::config::{AuthRoute, Settings};
 use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH};
-use crate::facts::{AppFacts, IngressFacts};
+use crate::facts::{AppFacts, IngressFacts, is_go_true};
 use std::collections::BTreeMap;
 
 /// The annotations without any one of which the check is gone, or not what it was.
@@ -18,6 +18,12 @@ const SERVER_ALIAS: &str = "nginx.ingress.kubernetes.io/server-alias";
 
 /// What the keys of annotations with pieces of nginx's configuration end in.
 const SNIPPET: &str = "-snippet";
+
+/// Whether Traefik takes `value` for true: it knows the one word, in any case. The short spellings of ingress-nginx count as well,
+/// since whoever wrote one meant it, and it is true again where nginx serves the Ingress.
+fn is_true(value: &str) -> bool {
+    value.eq_ignore_ascii_case("true") || is_go_true(value)
+}
 
 /// See the module's documentation.
 pub(super) struct TraefikNginx;
@@ -45,7 +51,7 @@ impl DataPlane for TraefikNginx {
         _settings: &Settings,
     ) -> Result<(), Refusal> {
         challenge::check(app)?;
-        nginx::check_common(ingress, app)?;
+        nginx::check_common(ingress, app, is_true)?;
         let found = |key: &str| app.annotation(key).map(str::to_owned);
         if let Some(found) = found(nginx::UPSTREAM_VHOST) {
             return Err(Refusal::UpstreamHost { key: nginx::UPSTREAM_VHOST.to_owned(), found });

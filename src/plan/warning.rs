@@ -26,11 +26,6 @@ pub enum Warning {
     )]
     WildcardHost { host: Host },
 
-    #[error(
-        "a rule without a host is protected, but there is no login route for the hosts that only it serves"
-    )]
-    HostlessRule,
-
     #[error("spec.defaultBackend is reached without login: remove it unless that is meant")]
     DefaultBackend,
 
@@ -133,11 +128,10 @@ pub enum Warning {
 
 impl Warning {
     /// All that [`Warning::reason`] may answer.
-    pub const REASONS: [&'static str; 22] = [
+    pub const REASONS: [&'static str; 21] = [
         "OpenNeighbour",
         "TlsPassedThrough",
         "WildcardHost",
-        "HostlessRule",
         "DefaultBackend",
         "SatisfyAny",
         "Redirect",
@@ -164,7 +158,6 @@ impl Warning {
             Self::OpenNeighbour { .. } => "OpenNeighbour",
             Self::TlsPassedThrough { .. } => "TlsPassedThrough",
             Self::WildcardHost { .. } => "WildcardHost",
-            Self::HostlessRule => "HostlessRule",
             Self::DefaultBackend => "DefaultBackend",
             Self::SatisfyAny { .. } => "SatisfyAny",
             Self::Redirect { .. } => "Redirect",

@@ -19,6 +19,9 @@ const NO_APP: &str = "no app for hostname";
 /// Paths that an outpost takes for its own although they are not, or not once they are cleaned.
 const RAW_PATHS: [&str; 3] = ["/..%2fx", "/../x", "x"];
 
+/// What nginx takes for the port of the host and the WHATWG's rules for the path of the URL.
+const RAW_PORT: &str = r":\outpost.goauthentik.io\";
+
 /// Asks whether the outpost of `target` serves its host. Names below `cluster_domain` are known inside the cluster only.
 pub async fn ask(line: &mut impl Line, target: &Target, cluster_domain: &ClusterDomain) -> Findings {
     let mut asking = Asking { line, target, cluster_domain };
@@ -104,6 +107,9 @@ impl<L: Line> Asking<'_, L> {
                 holes.push(Hole::RawPaths);
                 break;
             }
+        }
+        if self.auth(&self.target.url(&format!("{RAW_PORT}/"))).await?.status == 200 {
+            holes.push(Hole::RawHosts);
         }
         let claimed =
             [("x-original-url", self.target.url("/")), ("x-original-uri", format!("{OUTPOST_PATH}/x"))];

@@ -199,10 +199,18 @@ pub enum Hole {
     /// It takes paths for its own by how they begin, before they are cleaned.
     #[error(
         "it answers 200 for paths such as {OUTPOST_PATH}/../x and {OUTPOST_PATH}x: behind ingress-nginx, an app that cleans paths by \
-         itself can be reached so without a login. Have the admin set the two lines of server-snippet that docs/data-planes.md has \
+         itself can be reached so without a login. Have the admin set the lines of server-snippet that docs/data-planes.md has \
          under \"Dot segments\" in the ConfigMap of ingress-nginx, and say so with --nginx-rejects-dot-segments"
     )]
     RawPaths,
+    /// It takes for the path what nginx takes for the port of the host.
+    #[error(
+        "it takes what follows a colon in the header Host for the path, so behind ingress-nginx whoever sends Host: \
+         app.example.com:\\outpost.goauthentik.io\\ reaches all of an app without a login. Have the admin set the lines of \
+         server-snippet that docs/data-planes.md has under \"Dot segments\" in the ConfigMap of ingress-nginx, and say so with \
+         --nginx-rejects-dot-segments"
+    )]
+    RawHosts,
     /// GHSA-5wcc-hf24-rf5h.
     #[error(
         "it believes X-Original-URI, as authentik does before 2025.12.5 and 2026.2.3, so strangers who may send that header get in \
@@ -213,12 +221,13 @@ pub enum Hole {
 
 impl Hole {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::RawPaths, Self::OriginalUri];
+    pub const ALL: [Self; 3] = [Self::RawPaths, Self::RawHosts, Self::OriginalUri];
 
     /// A stable name in `CamelCase`, for logs and metrics.
     pub fn reason(self) -> &'static str {
         match self {
             Self::RawPaths => "RawPaths",
+            Self::RawHosts => "RawHosts",
             Self::OriginalUri => "OriginalUri",
         }
     }

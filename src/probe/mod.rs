@@ -39,7 +39,7 @@ impl Target {
         }
     }
 
-    /// A URL of the host, as a visitor would ask for it; `path` is empty or begins with a slash.
+    /// A URL of the host, as a visitor would ask for it; `path` is empty or what follows the host there.
     fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.asked_host())
     }

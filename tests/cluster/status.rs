@@ -96,7 +96,7 @@ async fn a_table_says_what_became_of_every_app() -> Result<()> {
 
     let wanted = "\
 NAMESPACE   NAME      HOSTS                                                   OUTPOST         ROUTE   STATUS      MESSAGE                                                                                                                                                                                                  AGE
-shop        cart      a.example.com,b.example.com,c.example.com + 1 more...   <default>       -       Failing     cannot create ConfigMap shop/authentik-headers-d7864635f2: configmaps is forbidden: User \"system:serviceaccount:shop:poor\" cannot create resource \"configmaps\" in API group \"\" in the namespace \"shop\"   Ns
+shop        cart      a.example.com,b.example.com,c.example.com + 1 more...   <default>       -       Failing     cannot create ConfigMap shop/authentik-headers-4bd8e4f378: configmaps is forbidden: User \"system:serviceaccount:shop:poor\" cannot create resource \"configmaps\" in API group \"\" in the namespace \"shop\"   Ns
 shop        preview   preview.example.com                                     proxy-outpost   -       Refused     annotation sso.djieno.com/authentik is \"yes\"; write \"true\" or \"false\"                                                                                                                                    Ns
 shop        later     later.example.com                                       <default>       -       <none>      not looked at yet; if that stays so, check that the controller runs and watches this namespace                                                                                                           Ns
 n8n-prd     n8n       app.example.com                                         proxy-outpost   host    Protected                                                                                                                                                                                                            Ns
@@ -162,7 +162,7 @@ shop        migrated       m.example.com   proxy-outpost   direct       Protecte
 shop        shared         d.example.com   <default>       host         Protected             Ns
 shop        traefik        t.example.com   proxy-outpost   middleware   Protected             Ns
 shop        traefik-list   l.example.com   proxy-outpost   middleware   Protected             Ns
-shop        wildcard       *.example.com   proxy-outpost   host         Protected             Ns
+shop        wildcard       *.example.com   proxy-outpost   direct       Protected             Ns
 ";
     let namespace = format!("{:12}", scene.namespace());
     assert_eq!(table.replace(&namespace, "shop        "), wanted);

@@ -34,7 +34,7 @@ const SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
 const EVIL: &str = "evil.example.com";
 
 /// Name of the request headers of the route `host`.
-const HEADERS: &str = "authentik-headers-d7864635f2";
+const HEADERS: &str = "authentik-headers-4bd8e4f378";
 
 /// Nothing is written for so long: then it is quiet.
 const QUIET: Duration = Duration::from_secs(2);

@@ -3,7 +3,7 @@
 use crate::app::{App, is_login, leads_back_to, message};
 use crate::lane::Lane;
 use crate::site::{Guarded, Site};
-use crate::{Trials, add};
+use crate::{Trials, add, stage};
 use anyhow::{Context, Result, bail, ensure};
 use ingress_sso::middleware::Middleware;
 use ingress_sso_testbed::browser::Browser;
@@ -33,7 +33,18 @@ pub(crate) fn add(trials: &mut Trials, lane: Lane) {
         an_app_cannot_choose_an_outpost_that_nobody_gave_it,
     );
     if lane.is_nginx() {
-        add!(trials, lane, a_rewrite_behind_the_admins_lines_opens_nothing);
+        add!(
+            trials,
+            lane,
+            a_rewrite_behind_the_admins_lines_opens_nothing,
+            the_admins_lines_are_in_no_honest_visitors_way,
+        );
+    }
+}
+
+pub(crate) fn add_last(trials: &mut Trials) {
+    for lane in [Lane::NginxHost, Lane::NginxDirect] {
+        add!(trials, lane, headers_that_nginx_is_told_to_believe_open_nothing);
     }
 }
 
@@ -238,6 +249,32 @@ async fn forged_headers_open_nothing_to_a_user_of_another_app(lane: Lane) -> Res
     Ok(())
 }
 
+/// With `use-forwarded-headers` nginx goes by what a client says, on the route `host` in its own auth check too.
+async fn headers_that_nginx_is_told_to_believe_open_nothing(lane: Lane) -> Result<()> {
+    let (site, app, other, _outpost, session, _controller) = user_of_another_app(lane).await?;
+    let open = App::open(&site, "open", |ingress| ingress).await?;
+    site.stage.nginx.set_config(&stage::config([("use-forwarded-headers", "true")])?).await?;
+    open.until(&site, "a host that is believed", async |open| {
+        let request =
+            Request::get("/").header("Host", &open.host).header("X-Forwarded-Host", "believed.test");
+        let echoed: Echoed = request.send_tls(site.https(), &open.host).await?.json()?;
+        Ok(echoed.request.headers("host") == ["believed.test"])
+    })
+    .await?;
+    app.until_login(&site, "/").await?;
+    app.echo.clear();
+    for value in [other.host.clone(), format!("{}:443", other.host), format!("{0}, {0}", other.host)] {
+        for (name, value) in forged(&app, &value) {
+            for cookie in [session.as_str(), ""] {
+                let request = Request::get("/").header("Host", &app.host).header(name, &value);
+                let request = if name == "Cookie" { request } else { request.header("Cookie", cookie) };
+                stays_out(&site, &app, &request).await.with_context(|| format!("{name}: {value}"))?;
+            }
+        }
+    }
+    app.is_closed(&site).await
+}
+
 async fn an_absolute_request_line_opens_nothing_to_a_user_of_another_app(lane: Lane) -> Result<()> {
     let (site, app, other, _outpost, session, _controller) = user_of_another_app(lane).await?;
     for scheme in ["https", "http"] {
@@ -254,26 +291,62 @@ async fn an_absolute_request_line_opens_nothing_to_a_user_of_another_app(lane: L
     Ok(())
 }
 
-async fn odd_hosts_open_nothing(lane: Lane) -> Result<()> {
-    let Guarded { site, app, outpost: _outpost, controller: _controller } = Guarded::new(lane).await?;
-    let host = &app.host;
-    for odd in [
-        format!("{host}:443"),
-        format!("{host}:8443"),
-        format!("{host}:"),
-        format!("{host}."),
-        format!("{host}.:443"),
+/// Spellings of the host `host` that one of nginx, Traefik and an outpost might read differently from the others. What nginx
+/// takes for the port of the host is the path or the query of a URL for others.
+fn odd_hosts(host: &str) -> Vec<String> {
+    let after = |text: &str| format!("{host}{text}");
+    vec![
+        after(":443"),
+        after(":8443"),
+        after(":"),
+        after("."),
+        after(".:443"),
         host.to_uppercase(),
         format!(" {host} "),
-        format!("{host},other.test"),
+        after(",other.test"),
         format!("other.test@{host}"),
-        format!("{host}/outpost.goauthentik.io"),
-    ] {
-        let request = Request::get("/").header("Host", &odd);
-        stays_out(&site, &app, &request).await.with_context(|| format!("Host {odd:?}"))?;
+        after("/outpost.goauthentik.io"),
+        after(":/outpost.goauthentik.io/"),
+        after(r":\outpost.goauthentik.io\"),
+        after(r":443\outpost.goauthentik.io\"),
+        after(r"\outpost.goauthentik.io\"),
+        after(r":\public?"),
+        after(r":\public#"),
+        after(":?"),
+        after(":#"),
+        after(":@other.test"),
+        after(":\\outpost.goauthentik.io?"),
+        after(":%5coutpost.goauthentik.io%5c"),
+    ]
+}
+
+async fn odd_hosts_open_nothing(lane: Lane) -> Result<()> {
+    for flavour in [Flavour::Rust, Flavour::Go] {
+        let open = |provider: Provider| with_public_path(provider.clone()).unwrap_or(provider);
+        let Guarded { site, app, outpost: _outpost, controller: _controller } =
+            Guarded::with(lane, flavour, open, |ingress| ingress).await?;
+        let others = [r"x\outpost.goauthentik.io\", r"[x]\outpost.goauthentik.io\", r"x\public?", "x:?"];
+        for odd in odd_hosts(&app.host).iter().map(String::as_str).chain(others) {
+            for line in [String::new(), format!("http://{}", app.host), format!("https://{}", app.host)] {
+                let request = Request::get(format!("{line}/secret")).header("Host", odd);
+                let what = || format!("{flavour:?}: {line}/secret with Host {odd:?}");
+                stays_out(&site, &app, &request).await.with_context(what)?;
+            }
+        }
+        for path in ["/", "/secret/outpost.goauthentik.io/x", "/secret/public"] {
+            for line in [String::new(), format!("http://{}", app.host), format!("https://{}", app.host)] {
+                let request = Request::get(format!("{line}{path}"));
+                for request in
+                    [request.clone(), request.clone().http_1_0(), request.http_1_0().header("Host", "")]
+                {
+                    let what = || format!("{flavour:?}: {line}{path} without a Host");
+                    stays_out(&site, &app, &request).await.with_context(what)?;
+                }
+            }
+        }
+        app.is_closed(&site).await?;
     }
-    stays_out(&site, &app, &Request::get("/")).await.context("without a Host")?;
-    app.is_closed(&site).await
+    Ok(())
 }
 
 /// Paths that one of nginx, Traefik, an outpost of either flavour and an app might read differently from the others.
@@ -304,6 +377,11 @@ const ODD_PATHS: &[&str] = &[
     "/outpost.goauthentik.io%3b/secret",
     "/outpost.goauthentik.io%20",
     "/outpost.goauthentik.io\\secret",
+    "/.\\outpost.goauthentik.io\\secret",
+    "/secret/..\\outpost.goauthentik.io\\x",
+    "/secret\\..\\outpost.goauthentik.io\\x",
+    "/secret\\%2e%2e\\outpost.goauthentik.io",
+    "/secret%5c..%5coutpost.goauthentik.io",
     "/.//outpost.goauthentik.iox",
     "/secret/../outpost.goauthentik.io/../secret",
     "/secret;/outpost.goauthentik.io",
@@ -332,20 +410,52 @@ async fn odd_paths_open_nothing(lane: Lane) -> Result<()> {
 
 /// With a rewrite the app gets the cleaned path, so whatever the outpost lets pass would be open.
 async fn a_rewrite_behind_the_admins_lines_opens_nothing(lane: Lane) -> Result<()> {
-    let site = Site::new(lane).await?;
-    let rewrite = |ingress: IngressBuilder| {
-        ingress.path("/(.*)", "ImplementationSpecific").annotation(REWRITE_TARGET, "/inside/$1")
-    };
-    let app = App::open(&site, "app", rewrite).await?;
-    let outpost = site.outpost_of(Flavour::Go, "main", vec![Provider::forward_single(&app.url(""))?]).await?;
-    let _controller = site.controller(&["main"], &["--nginx-rejects-dot-segments"]).await?;
-    app.protect(&site).await?;
-    app.echo.clear();
-    for path in ODD_PATHS {
-        let request = Request::get(path).header("Host", &app.host);
-        stays_out(&site, &app, &request).await.with_context(|| (*path).to_owned())?;
+    for flavour in [Flavour::Rust, Flavour::Go] {
+        let site = Site::new(lane).await?;
+        let rewrite = |ingress: IngressBuilder| {
+            ingress.path("/(.*)", "ImplementationSpecific").annotation(REWRITE_TARGET, "/inside/$1")
+        };
+        let app = App::open(&site, "app", rewrite).await?;
+        let provider = Provider::forward_single(&app.url(""))?;
+        let outpost = site.outpost_of(flavour, "main", vec![provider]).await?;
+        let _controller = site.controller(&["main"], &["--nginx-rejects-dot-segments"]).await?;
+        app.protect(&site).await?;
+        app.echo.clear();
+        for path in ODD_PATHS {
+            let request = Request::get(path).header("Host", &app.host);
+            stays_out(&site, &app, &request).await.with_context(|| format!("{flavour:?}: {path}"))?;
+        }
+        leads_back_to(&site, &outpost, &app.url("/a?b=1&c=2"), "/inside/a?b=1&c=2").await?;
     }
-    leads_back_to(&site, &outpost, &app.url("/a?b=1&c=2"), "/inside/a?b=1&c=2").await
+    Ok(())
+}
+
+/// Neither in that of a health check that knows no host.
+async fn the_admins_lines_are_in_no_honest_visitors_way(lane: Lane) -> Result<()> {
+    let Guarded { site, app, outpost: _outpost, controller: _controller } = Guarded::new(lane).await?;
+    let host = &app.host;
+    for asked in
+        [host.clone(), host.to_uppercase(), format!("{host}:443"), format!("{host}:"), format!("{host}.")]
+    {
+        for path in
+            ["/", "/a..b/c", "/a%2fb/..c", "/a.b/", "/?x=/../y&z=a\\b", "/a%5cb", "/...", "/%2e%2e%2e/"]
+        {
+            let request = Request::get(path).header("Host", &asked);
+            let answer = request.send_tls(site.https(), host).await?;
+            ensure!(is_login(&answer), "{asked}{path}: {}", answer.status);
+        }
+    }
+    let plain = SocketAddr::new(site.lane.address().into(), 80);
+    let health = Request::get("/healthz").http_1_0();
+    for check in [
+        health.clone(),
+        health.clone().header("Host", plain.to_string()),
+        health.header("Host", "[2001:db8::1]:80"),
+    ] {
+        let answer = check.send(plain).await?;
+        ensure!(answer.status == 200, "a health check: {}", answer.status);
+    }
+    Ok(())
 }
 
 async fn odd_methods_open_nothing(lane: Lane) -> Result<()> {

@@ -47,7 +47,10 @@ fn main() -> ExitCode {
     };
     let conclusion = libtest_mimic::run(&arguments, trials(&runtime));
     stage::tell_of_trouble(&conclusion);
-    conclusion.exit_code()
+    arguments.test_threads = Some(1);
+    let last = libtest_mimic::run(&arguments, last_trials(&runtime));
+    stage::tell_of_trouble(&last);
+    if conclusion.has_failed() { conclusion.exit_code() } else { last.exit_code() }
 }
 
 /// The same closing line as ever, so that whoever reads it sees that nothing ran.
@@ -80,6 +83,13 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
     traefik::add(&mut trials);
     annotations::add(&mut trials);
     limits::add(&mut trials);
+    trials.all
+}
+
+/// Those that change what all share, so they come one by one when the others are done.
+fn last_trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
+    let mut trials = Trials { runtime: Arc::clone(runtime), all: Vec::new() };
+    attacks::add_last(&mut trials);
     trials.all
 }
 

@@ -34,7 +34,7 @@ impl Stage {
     async fn start() -> Result<Self> {
         let dns = Dns::start().await?;
         let plane = ControlPlane::shared().await?;
-        let config = BTreeMap::from([("server-snippet".to_owned(), server_snippet()?)]);
+        let config = config([])?;
         // The default since 1.12.
         let arguments = vec!["--enable-annotation-validation".to_owned()];
         let nginx = IngressNginx::start(plane, &ingress_nginx::Options { config, arguments }).await?;
@@ -56,12 +56,20 @@ impl Stage {
     }
 }
 
-/// The lines by which an admin makes ingress-nginx reject paths that outposts take for their own, word for word.
+/// Settings of ingress-nginx: what the documentation tells admins, and these.
+pub(crate) fn config<const N: usize>(more: [(&str, &str); N]) -> Result<BTreeMap<String, String>> {
+    let mut config = BTreeMap::from(more.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    config.insert("server-snippet".to_owned(), server_snippet()?);
+    Ok(config)
+}
+
+/// The lines by which an admin makes ingress-nginx reject hosts and paths that outposts take for paths of their own, word for
+/// word.
 fn server_snippet() -> Result<String> {
     let (_, block) =
         PAGE.split_once("server-snippet: |\n").context("no server-snippet in docs/data-planes.md")?;
     let (lines, _) = block.split_once("```").context("it does not end")?;
-    ensure!(lines.matches("return 400").count() == 2, "{lines}");
+    ensure!(lines.matches("return 400").count() == 3, "{lines}");
     Ok(lines.to_owned())
 }
 

@@ -118,8 +118,8 @@ pub(crate) fn protected() -> Protected {
             "Service leads to",
             "ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local port 9000 (http)",
         )
-        .with("ConfigMap", "n8n-prd/authentik-headers-d7864635f2")
-        .with("ConfigMap holds", r#"Forwarded="" X-Original-URI="""#)
+        .with("ConfigMap", "n8n-prd/authentik-headers-4bd8e4f378")
+        .with("ConfigMap holds", r#"Forwarded="" X-Forwarded-Host="$host" X-Original-URI="""#)
         .with("Ingress", "n8n-prd/n8n-outpost-path")
         .with("Ingress class", "nginx")
         .with("Ingress hosts", "app.djieno.com")
@@ -146,7 +146,7 @@ pub(crate) fn protected() -> Protected {
              X-authentik-name,X-authentik-uid,X-authentik-jwt,X-authentik-meta-jwks,X-authentik-meta-outpost,\
              X-authentik-meta-provider,X-authentik-meta-app,X-authentik-meta-version",
         )
-        .with("auth-proxy-set-headers", "n8n-prd/authentik-headers-d7864635f2")
+        .with("auth-proxy-set-headers", "n8n-prd/authentik-headers-4bd8e4f378")
         .with("proxy-buffer-size", "16k")
         .with("proxy-busy-buffers-size", "16k")
 }
@@ -175,15 +175,12 @@ impl Protected {
         self.without("Service").without("Ingress")
     }
 
-    /// On the route `direct` nginx asks the outpost itself, and has to tell it the host.
+    /// On the route `direct` nginx asks the outpost itself.
     pub(crate) fn directly(self) -> Self {
         self.with(
             "auth-url",
             "http://ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local:9000/outpost.goauthentik.io/auth/nginx",
         )
-        .with("ConfigMap", "n8n-prd/authentik-headers-4bd8e4f378")
-        .with("ConfigMap holds", r#"Forwarded="" X-Forwarded-Host="$host" X-Original-URI="""#)
-        .with("auth-proxy-set-headers", "n8n-prd/authentik-headers-4bd8e4f378")
     }
 
     fn of(protection: &Protection) -> Self {

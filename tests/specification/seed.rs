@@ -52,14 +52,14 @@ spec:
 apiVersion: v1
 kind: ConfigMap
 metadata:
-  name: authentik-headers-d7864635f2
+  name: authentik-headers-4bd8e4f378
   namespace: n8n-prd
   labels:
     app.kubernetes.io/managed-by: ingress-sso
     app.kubernetes.io/part-of: authentik
-    sso.djieno.com/auth-route: host
 data:
   Forwarded: ""
+  X-Forwarded-Host: $host
   X-Original-URI: ""
 immutable: true
 ---
@@ -110,7 +110,7 @@ metadata:
   creationTimestamp: "2026-01-01T00:00:00Z"
   annotations:
     cert-manager.io/cluster-issuer: letsencrypt
-    nginx.ingress.kubernetes.io/auth-proxy-set-headers: n8n-prd/authentik-headers-d7864635f2
+    nginx.ingress.kubernetes.io/auth-proxy-set-headers: n8n-prd/authentik-headers-4bd8e4f378
     nginx.ingress.kubernetes.io/auth-response-headers: Set-Cookie,X-authentik-username,X-authentik-groups,X-authentik-entitlements,X-authentik-email,X-authentik-name,X-authentik-uid,X-authentik-jwt,X-authentik-meta-jwks,X-authentik-meta-outpost,X-authentik-meta-provider,X-authentik-meta-app,X-authentik-meta-version
     nginx.ingress.kubernetes.io/auth-signin: https://app.djieno.com/outpost.goauthentik.io/start?rd=$scheme://$best_http_host$escaped_request_uri
     nginx.ingress.kubernetes.io/auth-url: https://app.djieno.com/outpost.goauthentik.io/auth/nginx

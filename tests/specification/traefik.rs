@@ -302,7 +302,7 @@ pub(crate) fn lists_with_entries_of_others() -> Vec<Case> {
 pub(crate) fn in_place_of_nginx() -> Vec<Case> {
     let refuses = |key: &'static str, value: &'static str, reason: &'static str, part: &'static str| {
         Case::new(
-            format!("Traefik in place of nginx: {key} is refused"),
+            format!("Traefik in place of nginx: {key} is refused: {value:?}"),
             migration().app(migrated(app().nginx(key, value))),
             refused(reason, [&format!("nginx.ingress.kubernetes.io/{key}"), part]),
         )
@@ -396,6 +396,9 @@ pub(crate) fn in_place_of_nginx() -> Vec<Case> {
         ),
         refuses("canary", "true", "Canary", "put the opt-in on the main Ingress"),
         refuses("ssl-passthrough", "true", "TlsPassthrough", "remove that annotation"),
+        refuses("ssl-passthrough", "tRUE", "TlsPassthrough", "\"tRUE\""),
+        refuses("canary", "tRuE", "Canary", "\"tRuE\""),
+        refuses("ssl-passthrough", "1", "TlsPassthrough", "\"1\""),
         refuses("upstream-vhost", "n8n.internal", "UpstreamHost", "\"n8n.internal\""),
         refuses("auth-tls-secret", "n8n-prd/ca", "ClientCertificatesDropped", "client certificates"),
         refuses("configuration-snippet", "deny all;", "Snippet", "leaves out the whole Ingress"),
@@ -458,7 +461,7 @@ pub(crate) fn copies_by_migration() -> Vec<Case> {
                             "https://app.djieno.com/outpost.goauthentik.io/start?rd=$scheme://$best_http_host$escaped_request_uri",
                         )
                         .nginx("auth-response-headers", &format!("Set-Cookie,{HEADERS}"))
-                        .nginx("auth-proxy-set-headers", "n8n-prd/authentik-headers-d7864635f2")
+                        .nginx("auth-proxy-set-headers", "n8n-prd/authentik-headers-4bd8e4f378")
                         .nginx("proxy-buffer-size", "16k")
                         .nginx("proxy-busy-buffers-size", "16k"),
                 ),

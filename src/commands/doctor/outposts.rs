@@ -68,30 +68,35 @@ fn holes(name: &str, lists: &Lists, looks: &[Look], answers: &Answers) -> Vec<Ch
     let found: BTreeSet<Hole> =
         of_outpost.filter_map(|(_, asked)| asked.outcome.as_ref().ok()?.holes.clone()).flatten().collect();
     let subject = || format!("outpost {name}");
+    let exposed = exposed(name, lists, looks);
+    let raw = |hole: Hole, level: Level| {
+        let mut check = Check::explained(level, subject(), &hole.to_string());
+        check.finding = format!("{}. Apps behind ingress-nginx: {}", check.finding, exposed.as_ref()?);
+        Some(check)
+    };
     let check = |hole: Hole| match hole {
         Hole::OriginalUri => Some(Check::catch(subject(), hole.to_string())),
-        Hole::RawPaths => {
-            let is_exposed = |look: &&Look| {
-                look.outpost.as_deref() == Some(name)
-                    && look.dialect == Some(Dialect::Nginx)
-                    && look.is_protected
-            };
-            let mut apps: Vec<&Look> = looks.iter().filter(is_exposed).collect();
-            if apps.is_empty() || lists.index.settings().nginx_rejects_dot_segments {
-                return None;
-            }
-            apps.sort_by_key(|look| (!look.has_rewrite, look.key.clone()));
-            let in_words = |look: &&Look| {
-                let rewrite = if look.has_rewrite { " (with rewrite-target)" } else { "" };
-                format!("{}{rewrite}", look.key)
-            };
-            let apps = apps.iter().map(in_words).collect::<Vec<_>>().join(", ");
-            let mut check = Check::explained(Level::Catch, subject(), &hole.to_string());
-            check.finding = format!("{}. Apps behind ingress-nginx: {apps}", check.finding);
-            Some(check)
-        }
+        Hole::RawPaths => raw(hole, Level::Catch),
+        Hole::RawHosts => raw(hole, Level::Wrong),
     };
     found.into_iter().filter_map(check).collect()
+}
+
+/// The apps of the outpost `name` to which ingress-nginx lets raw requests through, in words; `None` without any.
+fn exposed(name: &str, lists: &Lists, looks: &[Look]) -> Option<String> {
+    let is_exposed = |look: &&Look| {
+        look.outpost.as_deref() == Some(name) && look.dialect == Some(Dialect::Nginx) && look.is_protected
+    };
+    let mut apps: Vec<&Look> = looks.iter().filter(is_exposed).collect();
+    if apps.is_empty() || lists.index.settings().nginx_rejects_dot_segments {
+        return None;
+    }
+    apps.sort_by_key(|look| (!look.has_rewrite, look.key.clone()));
+    let in_words = |look: &&Look| {
+        let rewrite = if look.has_rewrite { " (with rewrite-target)" } else { "" };
+        format!("{}{rewrite}", look.key)
+    };
+    Some(apps.iter().map(in_words).collect::<Vec<_>>().join(", "))
 }
 
 /// Names that apps use and nobody knows.
@@ -243,13 +248,13 @@ mod tests {
             check(&lists, looks, &[(target, asked)].into(), false)
         };
         let found = checks(Settings::default(), &looks);
-        let [answers, raw, uri] = found.as_slice() else { panic!("{found:#?}") };
+        let [answers, raw, hosts, uri] = found.as_slice() else { panic!("{found:#?}") };
         assert!(answers.finding.ends_with("it answers (asked directly)"), "{answers:?}");
-        assert!(
-            raw.finding.ends_with("Apps behind ingress-nginx: shop/b (with rewrite-target), shop/a"),
-            "{raw:?}"
-        );
-        assert!(raw.remedy.as_ref().is_some_and(|remedy| remedy.contains("server-snippet")), "{raw:?}");
+        for (check, level) in [(raw, Level::Catch), (hosts, Level::Wrong)] {
+            let apps = "Apps behind ingress-nginx: shop/b (with rewrite-target), shop/a";
+            assert!(check.level == level && check.finding.ends_with(apps), "{check:?}");
+            assert!(check.remedy.as_ref().is_some_and(|text| text.contains("server-snippet")), "{check:?}");
+        }
         assert!(uri.finding.contains("GHSA-5wcc-hf24-rf5h"), "{uri:?}");
         let closed = Settings { nginx_rejects_dot_segments: true, ..Settings::default() };
         assert_eq!(checks(closed, &looks).len(), 2);

@@ -18,7 +18,10 @@ pub(super) fn of(refusal: &Refusal, app: &ObjectKey) -> Option<String> {
             set(key, known.first()?)
         }
         Refusal::OtherOutpostOnHost { key, theirs, .. } => set(key, theirs),
-        Refusal::ClientCertificates { auth_route, .. } => set(auth_route, "direct"),
+        Refusal::ClientCertificates { auth_route: key, .. } | Refusal::WildcardThroughHost { key, .. } => {
+            set(key, "direct")
+        }
+        Refusal::TwoClasses { key, .. } => annotate(format!("{key}-")),
         Refusal::OwnAnnotation { key, .. }
         | Refusal::TlsPassthrough { key, .. }
         | Refusal::ClientCertificatesDropped { key }

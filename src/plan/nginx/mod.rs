@@ -91,7 +91,7 @@ impl DataPlane for Nginx {
         request: &Request,
         settings: &Settings,
     ) -> Result<(), Refusal> {
-        check_common(ingress, app)?;
+        check_common(ingress, app, is_go_true)?;
         if app.annotation(AUTH_METHOD).is_some() {
             return Err(Refusal::AuthMethod { key: AUTH_METHOD.to_owned() });
         }
@@ -104,6 +104,11 @@ impl DataPlane for Nginx {
         if request.auth_route == AuthRoute::Host && app.annotation(CLIENT_CERTIFICATES).is_some() {
             let auth_route = settings.keys.auth_route.clone();
             return Err(Refusal::ClientCertificates { key: CLIENT_CERTIFICATES.to_owned(), auth_route });
+        }
+        let wildcard = request.hosts.iter().find(|host| host.is_wildcard());
+        if let Some(host) = wildcard.filter(|_| request.auth_route == AuthRoute::Host) {
+            let (key, host) = (settings.keys.auth_route.clone(), host.clone());
+            return Err(Refusal::WildcardThroughHost { key, host });
         }
         if let Some(found) = app.annotation(REWRITE_TARGET).filter(|_| !settings.nginx_rejects_dot_segments) {
             return Err(Refusal::Rewrite { key: REWRITE_TARGET.to_owned(), found: found.to_owned() });
@@ -136,8 +141,7 @@ impl DataPlane for Nginx {
         // $request_uri unescaped would cut a deep link at its first ampersand.
         let sign_in =
             format!("{scheme}://{host}{OUTPOST_PATH}/start?rd=$scheme://$best_http_host$escaped_request_uri");
-        let headers =
-            companions::headers_key(&ingress.key.namespace, &self.request_headers(request.auth_route));
+        let headers = companions::headers_key(&ingress.key.namespace, &self.request_headers());
         let mut annotations = BTreeMap::from([
             (AUTH_URL.to_owned(), auth_url),
             (AUTH_SIGNIN.to_owned(), sign_in),
@@ -150,15 +154,12 @@ impl DataPlane for Nginx {
         annotations
     }
 
-    /// Old outposts believe `X-Original-URI` (GHSA-5wcc-hf24-rf5h), and the Rust outpost reads `Forwarded`.
-    fn request_headers(&self, auth_route: AuthRoute) -> BTreeMap<String, String> {
-        let mut headers = BTreeMap::from([("Forwarded", ""), ("X-Original-URI", "")]);
-        if auth_route == AuthRoute::Direct {
-            // The outpost picks the app by it. Always the server that nginx selected, or a user of one app could pass
-            // for a visitor of another by sending the header himself.
-            headers.insert("X-Forwarded-Host", "$host");
-        }
-        headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    /// Old outposts believe `X-Original-URI` (GHSA-5wcc-hf24-rf5h), and the Rust outpost reads `Forwarded`. By `X-Forwarded-Host`
+    /// the outpost picks the app, and on the route `host` nginx itself does, where `use-forwarded-headers` is on: always the
+    /// server that nginx selected, or a user of one app could pass for a visitor of another by sending the header himself.
+    fn request_headers(&self) -> BTreeMap<String, String> {
+        let headers = [("Forwarded", ""), ("X-Forwarded-Host", "$host"), ("X-Original-URI", "")];
+        headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
     fn outpost_ingress_annotations(&self, _app: &AppFacts, request: &Request) -> BTreeMap<String, String> {
@@ -177,9 +178,13 @@ fn buffers() -> impl Iterator<Item = (String, String)> {
     BUFFERS.into_iter().map(|(key, size)| (key.to_owned(), size.to_owned()))
 }
 
-/// What nobody who reads these annotations can protect.
-pub(super) fn check_common(ingress: &IngressFacts, app: &AppFacts) -> Result<(), Refusal> {
-    let is_true = |key: &str| app.annotation(key).filter(|value| is_go_true(value)).map(str::to_owned);
+/// What nobody who reads these annotations can protect; `reads_true` is how it reads truth.
+pub(super) fn check_common(
+    ingress: &IngressFacts,
+    app: &AppFacts,
+    reads_true: fn(&str) -> bool,
+) -> Result<(), Refusal> {
+    let is_true = |key: &str| app.annotation(key).filter(|value| reads_true(value)).map(str::to_owned);
     if let Some(found) = is_true(CANARY) {
         return Err(Refusal::Canary { key: CANARY.to_owned(), found });
     }

@@ -23,6 +23,7 @@ use url::{Position, Url};
 pub struct Request {
     method: String,
     target: Vec<u8>,
+    version: &'static str,
     headers: Vec<u8>,
     body: Vec<u8>,
 }
@@ -31,7 +32,7 @@ impl Request {
     /// A request with these two words in its request line. The target may be any bytes.
     pub fn new(method: &str, target: impl AsRef<[u8]>) -> Self {
         let target = target.as_ref().to_vec();
-        Self { method: method.to_owned(), target, headers: Vec::new(), body: Vec::new() }
+        Self { method: method.to_owned(), target, version: "1.1", headers: Vec::new(), body: Vec::new() }
     }
 
     /// A GET for this target.
@@ -43,6 +44,12 @@ impl Request {
     pub fn to(method: &str, url: &Url) -> Self {
         let target = &url[Position::BeforePath..Position::AfterQuery];
         Self::new(method, target).header("Host", &url[Position::BeforeHost..Position::AfterPort])
+    }
+
+    /// Makes it one of HTTP/1.0, which needs no `Host`.
+    #[must_use]
+    pub fn http_1_0(self) -> Self {
+        Self { version: "1.0", ..self }
     }
 
     /// Adds a header, after those that are there.
@@ -75,7 +82,8 @@ impl Request {
 
     /// All of it, as it is sent.
     pub fn bytes(&self) -> Vec<u8> {
-        let line = [self.method.as_bytes(), b" ", &self.target, b" HTTP/1.1\r\n"].concat();
+        let version = self.version.as_bytes();
+        let line = [self.method.as_bytes(), b" ", &self.target, b" HTTP/", version, b"\r\n"].concat();
         [&line, self.headers.as_slice(), b"\r\n", &self.body].concat()
     }
 
