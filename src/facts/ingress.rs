@@ -211,6 +211,14 @@ pub struct OutpostIngressFacts {
     pub has_more: bool,
 }
 
+impl OutpostIngressFacts {
+    /// Annotations that ingress controllers read.
+    pub fn annotations_of_data_planes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.annotations.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+        all.filter(|(key, _)| RELEVANT.iter().any(|start| key.starts_with(start)))
+    }
+}
+
 /// The controlling owner of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -327,6 +335,14 @@ impl IngressFacts {
     /// Whether it routes outpost paths through the Service `service` of its namespace.
     pub fn routes_outpost_through(&self, service: &str) -> bool {
         self.outpost_paths.iter().any(|path| path.service.as_deref() == Some(service))
+    }
+
+    /// Hosts on which its visitors may be sent to log in: its own, and the one in the address of its login check, which an app that is
+    /// refused keeps as it is.
+    pub fn login_hosts(&self) -> HashSet<Host> {
+        let url = self.app().and_then(|app| app.annotation(AUTH_URL)).unwrap_or_default();
+        let named = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).and_then(Host::parse);
+        self.hosts.iter().cloned().chain(named).collect()
     }
 
     /// Whether this is a live Ingress that asks for protection, rightly written or not.

@@ -230,13 +230,13 @@ pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue
         return AppPlan { stages: vec![vec![change]], ..AppPlan::default() };
     }
     let plan = match decision {
-        Decision::Unprotect => unprotect(view),
+        Decision::Unprotect => unprotect(view, keys),
         Decision::Protect(protection) => protect(view, protection, keys),
         Decision::Refuse(refusal) => {
             let status = Status::unprotected(State::Refused, refusal.reason(), refusal.to_string());
             let mut plan = keep_with_status(view, keys, status);
             let is_protected = view.ingress.is_some_and(|ingress| ingress.is_protected(keys));
-            plan.stages.push(give_up_route(view, is_protected || outpost_still_used(view).is_some()));
+            plan.stages.push(give_up_route(view, is_protected || outpost_still_used(view).is_some(), keys));
             plan
         }
         Decision::Wait { waiting, protection } => {
@@ -321,7 +321,7 @@ fn delete_route_of_others(view: &AppView<'_>, protection: &Protection) -> Vec<Ch
 }
 
 /// The annotations first, then the route; what is shared follows when its last user is gone.
-fn unprotect(view: &AppView<'_>) -> AppPlan {
+fn unprotect(view: &AppView<'_>, keys: &Keys) -> AppPlan {
     let mut plan = AppPlan::default();
     if let Some((ingress, app)) = view.ingress.and_then(|ingress| Some((ingress, ingress.app()?))) {
         plan.stages.push(take_out_annotations(ingress, app));
@@ -329,7 +329,7 @@ fn unprotect(view: &AppView<'_>) -> AppPlan {
     let still_used =
         outpost_still_used(view).filter(|key| !view.kept_hosts.is_empty() || *key == ROUTER_MIDDLEWARES);
     plan.warnings.extend(still_used.map(|key| Warning::RouteStillUsed { key: key.to_owned() }));
-    plan.stages.push(give_up_route(view, still_used.is_some()));
+    plan.stages.push(give_up_route(view, still_used.is_some(), keys));
     plan
 }
 
@@ -369,11 +369,23 @@ fn edit(
 }
 
 /// What an app that is not to be protected keeps of its route: where it still needs it, the hosts that nobody else serves,
-/// and in any case those whose new holder is not ready. It must not hold hosts that others could have.
-fn give_up_route(view: &AppView<'_>, is_needed: bool) -> Vec<Change> {
-    let Some(route) = view.outpost_ingress.ours() else { return Vec::new() };
+/// and in any case those whose new holder is not ready. It must not hold hosts that others could have. What it keeps leads to the
+/// outpost that it led to.
+fn give_up_route(view: &AppView<'_>, is_needed: bool, keys: &Keys) -> Vec<Change> {
+    let Some(route) = view.outpost_ingress.ours().filter(|route| !route.deleting) else { return Vec::new() };
     let needed = if is_needed { &view.kept_hosts } else { &view.lent_hosts };
-    keep_only(route, needed).into_iter().collect()
+    let change = match as_made(view, route, needed, keys) {
+        Some(wanted) => ingress_change(view.outpost_ingress, &wanted, keys),
+        None => keep_only(route, needed),
+    };
+    change.into_iter().collect()
+}
+
+/// The outpost Ingress `route` as it was made for `hosts`, as far as that can be told from the app and the route.
+fn as_made(view: &AppView<'_>, route: &IngressFacts, hosts: &[Host], keys: &Keys) -> Option<Ingress> {
+    let ingress = view.ingress.filter(|ingress| ingress.class == route.class && !hosts.is_empty())?;
+    let (dialect, outpost) = view.guard_of_route.as_ref()?;
+    Some(companions::outpost_ingress(ingress, ingress.app()?, hosts, (*dialect, outpost), keys))
 }
 
 /// Two apps that exchange hosts would wait for each other for ever where an admission webhook tolerates one route for a

@@ -3,6 +3,7 @@
 use super::Dialect;
 use super::changes::Companion;
 use super::companions;
+use super::outpost::Outpost;
 use super::quote::shown;
 use super::refusal::Refusal;
 use super::request::{Request, Unresolved};
@@ -45,7 +46,7 @@ impl<T> Slot<T> {
 pub enum HostHolder {
     /// The app itself.
     App,
-    /// Another app of the same class and outpost that is older.
+    /// Another app of the same class and outpost that claims the host before it.
     Other {
         /// Ingress of that app.
         app: ObjectKey,
@@ -70,14 +71,16 @@ pub struct AppView<'a> {
     pub ingress: Option<&'a IngressFacts>,
     /// What it asks for; `None` unless it is opted in.
     pub request: Option<&'a Result<Request, Unresolved>>,
-    /// An older app with another outpost on one of the hosts: host, that app, its outpost.
+    /// An app with another outpost that comes first on one of the hosts: host, that app, its outpost.
     pub conflict: Option<(Host, ObjectKey, String)>,
     /// For each host of the request, who provides the route.
     pub holders: Vec<(Host, HostHolder)>,
     /// Hosts that the app's outpost Ingress still serves for other apps, whose own route is yet to come.
     pub lent_hosts: Vec<Host>,
-    /// Hosts that the app's outpost Ingress has to go on serving, for itself or for others.
+    /// Hosts in the app's outpost Ingress that it has to go on serving, for itself or for others.
     pub kept_hosts: Vec<Host>,
+    /// Who reads the app's outpost Ingress, and the outpost that it names, where both are known.
+    pub guard_of_route: Option<(Dialect, Outpost)>,
     /// Other Ingresses of the class on the app's hosts that do not ask for protection.
     pub open_neighbours: Vec<(Host, ObjectKey)>,
     /// A regular expression on another Ingress that takes the outpost path: Ingress, host, path.
@@ -217,7 +220,13 @@ fn protection(
         protection.service = service_if_needed(view, companions::service(namespace, &request.outpost, keys))?;
         let lent = view.lent_hosts.iter().filter(|host| !own_hosts.contains(host));
         let hosts: Vec<Host> = own_hosts.iter().chain(lent).cloned().collect();
-        protection.outpost_ingress = Some(companions::outpost_ingress(ingress, app, &hosts, request, keys));
+        protection.outpost_ingress = Some(companions::outpost_ingress(
+            ingress,
+            app,
+            &hosts,
+            (request.dialect, &request.outpost),
+            keys,
+        ));
     }
     Ok((protection, waiting))
 }

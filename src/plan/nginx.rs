@@ -4,6 +4,7 @@
 
 use super::companions;
 use super::dialect::DataPlane;
+use super::outpost::Outpost;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::warning::Warning;
@@ -135,10 +136,15 @@ impl DataPlane for Nginx {
         headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
-    fn outpost_ingress_annotations(&self, _app: &AppFacts, request: &Request) -> BTreeMap<String, String> {
-        let mut annotations = route_annotations(request);
+    fn outpost_ingress_annotations(&self, _app: &AppFacts, outpost: &Outpost) -> BTreeMap<String, String> {
+        let mut annotations = route_annotations(outpost);
         annotations.insert(PROXY_BUFFER_SIZE.to_owned(), BUFFER_SIZE.to_owned());
         annotations
+    }
+
+    fn may_be_on_route(&self, key: &str, value: &str, outpost: &Outpost) -> bool {
+        (key, value) == (PROXY_BUFFER_SIZE, BUFFER_SIZE)
+            || route_annotations(outpost).get(key).is_some_and(|own| own == value)
     }
 
     fn annotation_using_outpost(&self, _ingress: &IngressFacts, app: &AppFacts) -> Option<&'static str> {
@@ -174,10 +180,10 @@ pub(super) fn redirect_warnings(app: &AppFacts) -> Vec<Warning> {
 }
 
 /// Annotations that every route to the outpost needs.
-pub(super) fn route_annotations(request: &Request) -> BTreeMap<String, String> {
+pub(super) fn route_annotations(outpost: &Outpost) -> BTreeMap<String, String> {
     // Under a cluster-wide login the login page itself would need a login.
     let mut annotations = BTreeMap::from([(ENABLE_GLOBAL_AUTH.to_owned(), "false".to_owned())]);
-    if request.outpost.address.scheme == Scheme::Https {
+    if outpost.address.scheme == Scheme::Https {
         annotations.insert(BACKEND_PROTOCOL.to_owned(), "HTTPS".to_owned());
     }
     annotations

@@ -4,6 +4,7 @@
 
 use super::dialect::DataPlane;
 use super::nginx;
+use super::outpost::Outpost;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::warning::Warning;
@@ -86,8 +87,12 @@ impl DataPlane for TraefikNginx {
         ])
     }
 
-    fn outpost_ingress_annotations(&self, _app: &AppFacts, request: &Request) -> BTreeMap<String, String> {
-        nginx::route_annotations(request)
+    fn outpost_ingress_annotations(&self, _app: &AppFacts, outpost: &Outpost) -> BTreeMap<String, String> {
+        nginx::route_annotations(outpost)
+    }
+
+    fn may_be_on_route(&self, key: &str, value: &str, outpost: &Outpost) -> bool {
+        nginx::route_annotations(outpost).get(key).is_some_and(|own| own == value)
     }
 
     fn annotation_using_outpost(&self, _ingress: &IngressFacts, app: &AppFacts) -> Option<&'static str> {

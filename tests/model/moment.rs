@@ -2,7 +2,7 @@
 
 use super::cluster::{self, ApiError, Cluster, STATUS, places};
 use super::controller::{all_objects, index_of, observe, plan_of, still_to_do};
-use super::deed::{App, Deed, app_key};
+use super::deed::{App, Deed, app_key, leads_astray};
 use super::essence::{Essence, FIRST_VERSION, Print};
 use super::ownership;
 use super::world::{OPT_IN, settings};
@@ -445,6 +445,9 @@ impl Moment {
             .find(|place| !seen.insert(place.clone()));
         if let Some(place) = twice {
             return Some(format!("{place:?} is routed twice"));
+        }
+        if let Some((key, _)) = self.cluster.our_routes().find(|(_, route)| leads_astray(route)) {
+            return Some(format!("{key} leads astray"));
         }
         self.apps.iter().enumerate().find_map(|(slot, app)| {
             let key = app_key(slot);
