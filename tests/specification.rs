@@ -25,8 +25,8 @@ mod validators;
 #[path = "specification/world.rs"]
 mod world;
 
-use ingress_sso::config::AuthRoute;
-use ingress_sso::facts::{ConfigMapFacts, ObjectKey};
+use ingress_sso::config::{AuthRoute, Settings};
+use ingress_sso::facts::{ConfigMapFacts, IngressFacts, ObjectKey};
 use ingress_sso::index::{Index, Source};
 use ingress_sso::plan::Dialect;
 use ingress_sso::plan::refusal::Refusal;
@@ -42,6 +42,7 @@ use outcome::{Case, Expected, Protected, protected, refused, unprotected_but, wa
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::sync::Arc;
 use world::{Annotated, World, add_outpost, app, app_on, applied, other_app, our_route, route};
 
 const OUTPOST_HOST: &str = "ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local";
@@ -80,6 +81,21 @@ fn each_rule_is_stated_once_and_each_reason_has_a_case() {
     assert_eq!(refusals, BTreeSet::from(Refusal::REASONS));
     let warnings: BTreeSet<_> = cases.iter().flat_map(Case::warnings).collect();
     assert_eq!(warnings, BTreeSet::from(Warning::REASONS));
+}
+
+#[test]
+fn a_route_stays_for_an_auth_url_that_the_owner_wrote_after_he_opted_out() {
+    let settings = Settings::default();
+    let index = Index::new(Arc::new(settings.clone()));
+    let may_lose_route = |app: IngressBuilder| {
+        let found = IngressFacts::extract(&app.build(), &settings.keys).expect("an Ingress");
+        index.may_lose_route(&found.key, &found)
+    };
+    let off = || app().sso("authentik", "false");
+    assert!(may_lose_route(off()));
+    assert!(may_lose_route(off().nginx("auth-url", "https://other.example.com/auth")));
+    let url = "https://app.djieno.com/outpost.goauthentik.io/auth/nginx";
+    assert!(!may_lose_route(off().nginx("auth-url", url)));
 }
 
 fn all_cases() -> Vec<Case> {
@@ -882,6 +898,38 @@ fn catches() -> Vec<Case> {
             protected().warns("OpenNeighbour", ["other/site"]),
         ),
         Case::new(
+            "A neighbour with an outpost path as well is no less open on its other paths",
+            settled().app(
+                neighbour("other", "site")
+                    .path("/outpost.goauthentik.io", "ImplementationSpecific")
+                    .created(2000),
+            ),
+            protected().warns("OpenNeighbour", ["other/site"]),
+        )
+        .by([]),
+        Case::new(
+            "A canary of another namespace on the host shares in the app's visitors, and that is said",
+            World::new().app(app()).app(neighbour("other", "site").nginx("canary", "True")),
+            protected().warns("CanaryOfOthers", ["app.djieno.com", "other/site", "identity headers"]),
+        ),
+        Case::new(
+            "A canary of another namespace is no better for asking for protection itself",
+            World::new()
+                .app(app())
+                .app(neighbour("other", "site").nginx("canary", "true").sso("authentik", "true")),
+            protected().warns("CanaryOfOthers", ["other/site"]),
+        ),
+        Case::new(
+            "A canary of the app's own namespace has the app's login",
+            World::new().app(app()).app(neighbour("n8n-prd", "site").nginx("canary", "true")),
+            protected(),
+        ),
+        Case::new(
+            "A canary by an annotation that is false is none",
+            World::new().app(app()).app(neighbour("other", "site").nginx("canary", "false")),
+            protected().warns("OpenNeighbour", ["other/site"]),
+        ),
+        Case::new(
             "A crowd of open neighbours is cut to three",
             ["a", "b", "c", "d"]
                 .iter()
@@ -1101,7 +1149,7 @@ fn a_refused_app_on_a_shared_host() -> Vec<Case> {
         Case::new(
             "An app that is refused for what it asks claims no host",
             World::new().app(older().nginx("canary", "true")).app(app()),
-            protected(),
+            protected().warns("CanaryOfOthers", ["other/older"]),
         ),
         Case::new(
             "An app that is refused for an auth-url of its own claims no host",
@@ -1134,7 +1182,10 @@ fn a_refused_app_on_a_shared_host() -> Vec<Case> {
                 .app(applied(older().nginx("canary", "true"), &seed_annotations()))
                 .app(our_route("other", "older", ["app.djieno.com"]))
                 .app(app()),
-            protected().by_the_route_of_others().warns("RouteOfOtherApp", ["other/older"]),
+            protected()
+                .by_the_route_of_others()
+                .warns("CanaryOfOthers", ["other/older"])
+                .warns("RouteOfOtherApp", ["other/older"]),
         ),
         Case::new(
             "An older app that comes later makes no second route where that of a refused app still stands",
@@ -1145,6 +1196,7 @@ fn a_refused_app_on_a_shared_host() -> Vec<Case> {
                 .about("other", "older"),
             protected_app_elsewhere("other", "older")
                 .by_the_route_of_others()
+                .warns("CanaryOfOthers", ["n8n-prd/n8n"])
                 .warns("RouteOfOtherApp", ["n8n-prd/n8n"]),
         ),
         Case::new(
@@ -1406,6 +1458,33 @@ fn routes_of_others() -> Vec<Case> {
             protected(),
         )
         .by([]),
+        Case::new(
+            "A canary with the outpost path shares in all logins, however young it is",
+            settled().app(theirs().nginx("canary", "true").created(2000)),
+            astray("it is a canary"),
+        )
+        .by(["1. annotate n8n-prd/n8n: Refused + auth"]),
+        Case::new(
+            "A canary with the outpost path is none to trust, wherever it leads and however its truth is spelled",
+            settled().app(by_hand().nginx("canary", "1").created(2000)),
+            astray("it is a canary"),
+        ),
+        Case::new(
+            "What is no canary is behind a route of ours that is older",
+            settled().app(theirs().nginx("canary", "false").created(2000)),
+            protected(),
+        )
+        .by([]),
+        Case::new(
+            "A route made by hand for the outpost path alone leaves out all that is below it",
+            World::new().app(app()).app(
+                ingress("authentik-prd", "exact")
+                    .host("app.djieno.com")
+                    .path("/outpost.goauthentik.io", "Exact")
+                    .backend("ak-outpost-proxy-outpost", 9000),
+            ),
+            astray("it takes a part of the outpost's paths"),
+        ),
         Case::new(
             "An older Ingress that is turned to the host takes the path from a route of ours, which is reported",
             settled().app(theirs().created(1)),

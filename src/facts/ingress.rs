@@ -17,6 +17,9 @@ use thiserror::Error;
 /// Annotation by which an ingress-nginx Ingress names its `ConfigMap` of request headers.
 const PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
 
+/// Annotation that makes an Ingress a canary.
+const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
+
 /// Annotations outside the project's prefix that plans look at.
 const RELEVANT: [&str; 3] =
     ["nginx.ingress.kubernetes.io/", "traefik.ingress.kubernetes.io/", "acme.cert-manager.io/"];
@@ -70,6 +73,9 @@ pub struct IngressFacts {
     pub created: i64,
     /// Whether deletion has begun (`deletionTimestamp` is set).
     pub deleting: bool,
+    /// Whether ingress-nginx, or Traefik in its place, has no rules of its own for it, and sends it a part of the visitors of whoever
+    /// has the same rule.
+    pub is_canary: bool,
     /// The class that serves it.
     pub class: ClassRef,
     /// Distinct hosts of its rules, in order.
@@ -113,12 +119,14 @@ pub struct OutpostPath {
     pub service: Option<Arc<str>>,
     /// Port number on that Service; `None` where the rule names the port instead.
     pub port: Option<i32>,
+    /// Whether its Ingress serves other paths of the host as well.
+    pub has_more: bool,
 }
 
 impl OutpostPath {
-    /// Whether it is the outpost path itself and not one below it.
+    /// Whether it takes the outpost path and all below it.
     pub fn is_whole(&self) -> bool {
-        self.path.trim_end_matches('/') == OUTPOST_PATH
+        self.path.trim_end_matches('/') == OUTPOST_PATH && *self.path_type != *"Exact"
     }
 
     /// Whether an ingress controller takes it for the same rule as the one that this controller makes. Any other spelling or type
@@ -272,6 +280,7 @@ impl IngressFacts {
             identity: Identity::of(&ingress.metadata),
             created: created.map_or(i64::MAX, |time| time.0.as_second()),
             deleting: ingress.metadata.deletion_timestamp.is_some(),
+            is_canary: annotation(&ingress.metadata, CANARY).is_some_and(is_true_to_some),
             class: ClassRef::of(ingress),
             hosts: hosts.into(),
             outpost_paths: outpost_paths(ingress),
@@ -456,6 +465,11 @@ fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
+/// Whether ingress-nginx (Go's `strconv.ParseBool`) or Traefik in its place (any case of "true") takes `value` for true.
+fn is_true_to_some(value: &str) -> bool {
+    matches!(value, "1" | "t" | "T") || value.eq_ignore_ascii_case("true")
+}
+
 /// Names of the Middlewares of ours in the list of the Ingress `ingress`.
 fn own_middlewares(metadata: &ObjectMeta, ingress: &ObjectKey) -> Box<[Arc<str>]> {
     let list = annotation(metadata, ROUTER_MIDDLEWARES).unwrap_or_default();
@@ -518,8 +532,10 @@ fn paths(ingress: &Ingress) -> impl Iterator<Item = (&IngressRule, &str, &HTTPIn
 }
 
 fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
-    let found = paths(ingress).filter(|(_, path, _)| is_outpost_path(path));
+    let (found, others): (Vec<_>, Vec<_>) = paths(ingress).partition(|(_, path, _)| is_outpost_path(path));
+    let others: HashSet<Option<&str>> = others.into_iter().map(|(rule, ..)| rule.host.as_deref()).collect();
     found
+        .into_iter()
         .map(|(rule, path, whole)| {
             let service = whole.backend.service.as_ref();
             OutpostPath {
@@ -528,6 +544,7 @@ fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
                 path_type: whole.path_type.as_str().into(),
                 service: service.map(|service| service.name.as_str().into()),
                 port: service.and_then(|service| service.port.as_ref()?.number),
+                has_more: others.contains(&rule.host.as_deref()),
             }
         })
         .collect()

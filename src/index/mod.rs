@@ -232,8 +232,7 @@ impl Index {
     /// Whether the route of `app` may go, of which `found` was read just now: it is known as it is, or it needs no route.
     pub fn may_lose_route(&self, app: &ObjectKey, found: &IngressFacts) -> bool {
         let is_off = found.app().is_none_or(|app| app.opt_in == OptIn::Off && app.owned.is_empty());
-        self.identity(Source::Ingresses, app) == Some(&found.identity)
-            || is_off && found.middlewares.is_empty()
+        self.identity(Source::Ingresses, app) == Some(&found.identity) || is_off && !uses_outpost(found)
     }
 
     /// Takes in an Ingress as the API showed it.
@@ -435,9 +434,11 @@ impl Index {
                 self.claims.edit(scope, &place(host), |entry| set(&mut entry.swallowers));
             }
         }
-        if ingress.outpost_ingress().is_none() && !ingress.is_opted_in() {
-            let serves_more =
-                |host: &&Host| ingress.outpost_paths.iter().all(|path| path.host.as_ref() != Some(*host));
+        if ingress.outpost_ingress().is_none() && (ingress.is_canary || !ingress.is_opted_in()) {
+            let serves_more = |host: &&Host| {
+                let mut paths = ingress.outpost_paths.iter();
+                paths.all(|path| path.has_more || path.host.as_ref() != Some(*host))
+            };
             for host in ingress.hosts.iter().filter(serves_more) {
                 self.claims.set_bystander(scope, &place(host), &ingress.key, is_there);
             }

@@ -9,7 +9,7 @@ use crate::plan::decision::describe_backend;
 use crate::plan::quote::shown;
 use crate::plan::request::Request;
 use crate::plan::status::Assurance;
-use crate::plan::{AppView, HostHolder, Slot, companions};
+use crate::plan::{AppView, Dialect, HostHolder, Slot, companions};
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
 
@@ -44,6 +44,10 @@ impl Index {
             open_neighbours: places
                 .iter()
                 .flat_map(|place| self.neighbours_at(place).take(MAX_NEIGHBOURS))
+                .collect(),
+            canaries: places
+                .iter()
+                .flat_map(|place| self.canaries_at(app, place).take(MAX_NEIGHBOURS))
                 .collect(),
             swallowed_by: good.and_then(|request| self.swallowed_anywhere(app, request)),
             is_denied: self.denied.contains(app),
@@ -111,6 +115,9 @@ impl Index {
                         "it bears this controller's labels, and is not as this controller would make it"
                             .to_owned()
                     })
+                } else if ingress.is_canary {
+                    Err("it is a canary, which shares in all visitors of the route whose rule it repeats"
+                        .to_owned())
                 } else if path.is_whole() {
                     self.outpost_behind(app, ingress, path.service.as_deref())
                 } else {
@@ -247,7 +254,24 @@ impl Index {
     }
 
     fn neighbours_at(&self, place: &Place) -> impl Iterator<Item = (Host, ObjectKey)> {
-        self.claims.bystanders(place).map(|ingress| (place.host.clone(), ingress.clone()))
+        self.bystanders(place, false).map(|ingress| (place.host.clone(), ingress.clone()))
+    }
+
+    /// Canaries of other namespaces on the host of `app`. Within one everybody may send visitors where he likes.
+    fn canaries_at(&self, app: &ObjectKey, place: &Place) -> impl Iterator<Item = (Host, ObjectKey)> {
+        let others = self.bystanders(place, true).filter(|ingress| ingress.namespace != app.namespace);
+        others.map(|ingress| (place.host.clone(), ingress.clone()))
+    }
+
+    /// Ingresses at `place` that do not ask for protection, either the canaries or all others. Traefik by its own annotations
+    /// knows no canaries.
+    fn bystanders(&self, place: &Place, is_canary: bool) -> impl Iterator<Item = &ObjectKey> {
+        let class = place.class.as_ref().map(|class| ObjectKey::new("", class.clone()));
+        let knows_canaries = class.and_then(|class| self.dialect_of(&class)) != Some(Dialect::Traefik);
+        self.claims.bystanders(place).filter(move |key| {
+            let ingress = self.ingresses.get(*key).filter(|ingress| ingress.is_canary && knows_canaries);
+            ingress.is_some() == is_canary
+        })
     }
 
     fn swallowed_anywhere(
@@ -275,5 +299,5 @@ fn is_first(own: &IngressFacts, other: &IngressFacts, path: &OutpostPath) -> boo
         Ordering::Equal => own.key.to_string() > other.key.to_string(),
         age => age == Ordering::Less,
     };
-    is_older && path.is_spelled_like_ours()
+    is_older && path.is_spelled_like_ours() && !other.is_canary
 }

@@ -83,6 +83,8 @@ pub struct AppView<'a> {
     pub guard_of_route: Option<(Dialect, Outpost)>,
     /// Other Ingresses of the class on the app's hosts that do not ask for protection.
     pub open_neighbours: Vec<(Host, ObjectKey)>,
+    /// Canaries of other namespaces on the app's hosts, which share in its visitors.
+    pub canaries: Vec<(Host, ObjectKey)>,
     /// A regular expression on another Ingress that takes the outpost path: Ingress, host, path.
     pub swallowed_by: Option<(ObjectKey, Option<Host>, String)>,
     /// Whether an admission webhook rejected the route that the app should have, because of another app's.
@@ -330,6 +332,8 @@ fn warnings(view: &AppView<'_>, ingress: &IngressFacts, app: &AppFacts, request:
     warnings.extend(wildcards.map(|host| Warning::WildcardHost { host: host.clone() }));
     let neighbours = view.open_neighbours.iter().cloned();
     warnings.extend(neighbours.map(|(host, ingress)| Warning::OpenNeighbour { host, ingress }));
+    let canaries = view.canaries.iter().cloned();
+    warnings.extend(canaries.map(|(host, ingress)| Warning::CanaryOfOthers { host, ingress }));
     warnings.extend(view.holders.iter().filter_map(|(host, holder)| match holder {
         HostHolder::App => None,
         HostHolder::Other { .. } if !request.has_route => None,

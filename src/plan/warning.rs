@@ -15,6 +15,12 @@ pub enum Warning {
     OpenNeighbour { host: Host, ingress: ObjectKey },
 
     #[error(
+        "Ingress {ingress} of another namespace is a canary on {host}: it receives visitors of this app with their identity headers, \
+         after their login. Delete it, or take its canary annotation away, unless that is meant"
+    )]
+    CanaryOfOthers { host: Host, ingress: ObjectKey },
+
+    #[error(
         "the wildcard host {host} needs a provider of the type \"Forward auth (domain level)\" in authentik"
     )]
     WildcardHost { host: Host },
@@ -87,8 +93,9 @@ pub enum Warning {
 
 impl Warning {
     /// All that [`Warning::reason`] may answer.
-    pub const REASONS: [&'static str; 15] = [
+    pub const REASONS: [&'static str; 16] = [
         "OpenNeighbour",
+        "CanaryOfOthers",
         "WildcardHost",
         "HostlessRule",
         "DefaultBackend",
@@ -109,6 +116,7 @@ impl Warning {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::OpenNeighbour { .. } => "OpenNeighbour",
+            Self::CanaryOfOthers { .. } => "CanaryOfOthers",
             Self::WildcardHost { .. } => "WildcardHost",
             Self::HostlessRule => "HostlessRule",
             Self::DefaultBackend => "DefaultBackend",

@@ -31,6 +31,7 @@ const OUTPOST_SERVICE: &str = "authentik-proxy-outpost";
 const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 const OUTPOST_KEY: &str = "sso.djieno.com/outpost";
 const SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
+const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
 const EVIL: &str = "evil.example.com";
 
 /// Name of the request headers of the route `host`.
@@ -456,18 +457,23 @@ async fn a_host_that_is_protected_stays_where_it_is() -> Result<()> {
     tenancy.delete::<Ingress>("old").await?;
     scene.until_protected("shop").await?;
 
-    for (path, path_type, is_opted_in) in [
-        (OUTPOST_PATH, "Prefix", false),
-        ("/outpost.goauthentik.io/", "ImplementationSpecific", false),
-        ("/outpost.goauthentik.io/auth", "Prefix", true),
+    for (path, path_type, is_opted_in, is_canary) in [
+        (OUTPOST_PATH, "Prefix", "false", "false"),
+        ("/outpost.goauthentik.io/", "ImplementationSpecific", "false", "false"),
+        ("/outpost.goauthentik.io/auth", "Prefix", "true", "false"),
+        (OUTPOST_PATH, "ImplementationSpecific", "false", "true"),
     ] {
-        let theirs = rule(path, path_type).annotation(OPT_IN, if is_opted_in { "true" } else { "false" });
+        let theirs = rule(path, path_type).annotation(OPT_IN, is_opted_in).annotation(CANARY, is_canary);
         tenancy.create::<Ingress>(theirs).await?;
         let reported = scene.until_status("shop", "Refused").await?;
         assert_eq!(injected(&reported).len(), protection + 1, "{reported:?}");
         tenancy.delete::<Ingress>("young").await?;
         scene.until_protected("shop").await?;
     }
+
+    tenancy.create::<Ingress>(rule("/", "Prefix").annotation(CANARY, "true")).await?;
+    scene.until_event("shop", "CanaryOfOthers").await?;
+    scene.until_protected("shop").await?;
     Ok(())
 }
 
