@@ -8,7 +8,7 @@
 //! In every state: no write of the controller changes what is a user's; none takes the route from an app that asks for protection
 //! and has its visitors sent there, but for one that became another while the write was under way; and `Protected` is said of no
 //! app of which the controller knows that it is not. Where nothing happens any more: the index wants nothing, a restart would write
-//! nothing, no host is routed twice, every app is told what has become of it, and what failed does not fail for ever.
+//! nothing, no host is routed twice or to elsewhere, every app is told what has become of it, and what failed does not fail for ever.
 //!
 //! Left out are times (a wait is never long, and a key that failed may be tried again at any time), the requests of one stage in
 //! any order but their own, and the loss of a `ConfigMap` of headers, by whose times the index decides.
@@ -145,6 +145,14 @@ const JOINING: &[UserAction] = &[UserAction::Put(1, App::on("a.example.com")), U
 /// The one goes and comes back before its route is collected.
 const RETURNING: &[UserAction] = &[UserAction::Delete(0), UserAction::Put(0, App::on("a.example.com"))];
 
+/// An app that makes a mistake, while somebody is at its route.
+const MISTAKEN: &[UserAction] = &[
+    UserAction::Put(0, App::on("a.example.com").refused()),
+    UserAction::Put(0, App::on("a.example.com")),
+    UserAction::TurnRoute(0),
+    UserAction::EditRoute(0),
+];
+
 impl World {
     /// Two apps on a host, to which users do one thing, or as many more as `DEPTH` says.
     ///
@@ -220,4 +228,16 @@ fn one_of_two_apps_that_goes_and_comes_back() -> Result<()> {
         ..World::of_two(true)?
     };
     check("one of two apps that goes and comes back", world)
+}
+
+#[test]
+fn one_of_two_apps_that_is_refused() -> Result<()> {
+    let world = World {
+        user_actions: MISTAKEN,
+        user_actions_left: 2 + more()?,
+        crashes_left: more()?,
+        concurrency: 1,
+        ..World::of_two(false)?
+    };
+    check("one of two apps that is refused", world)
 }

@@ -25,8 +25,8 @@ mod validators;
 #[path = "specification/world.rs"]
 mod world;
 
-use ingress_sso::config::AuthRoute;
-use ingress_sso::facts::{ConfigMapFacts, ObjectKey};
+use ingress_sso::config::{AuthRoute, Settings};
+use ingress_sso::facts::{ConfigMapFacts, IngressFacts, ObjectKey};
 use ingress_sso::index::{Index, Source};
 use ingress_sso::plan::Dialect;
 use ingress_sso::plan::refusal::Refusal;
@@ -42,6 +42,7 @@ use outcome::{Case, Expected, Protected, protected, refused, unprotected_but, wa
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::sync::Arc;
 use world::{Annotated, World, add_outpost, app, app_on, applied, other_app, our_route, route};
 
 const OUTPOST_HOST: &str = "ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local";
@@ -82,6 +83,21 @@ fn each_rule_is_stated_once_and_each_reason_has_a_case() {
     assert_eq!(warnings, BTreeSet::from(Warning::REASONS));
 }
 
+#[test]
+fn a_route_stays_for_an_auth_url_that_the_owner_wrote_after_he_opted_out() {
+    let settings = Settings::default();
+    let index = Index::new(Arc::new(settings.clone()));
+    let may_lose_route = |app: IngressBuilder| {
+        let found = IngressFacts::extract(&app.build(), &settings.keys).expect("an Ingress");
+        index.may_lose_route(&found.key, &found)
+    };
+    let off = || app().sso("authentik", "false");
+    assert!(may_lose_route(off()));
+    assert!(may_lose_route(off().nginx("auth-url", "https://other.example.com/auth")));
+    let url = "https://app.djieno.com/outpost.goauthentik.io/auth/nginx";
+    assert!(!may_lose_route(off().nginx("auth-url", url)));
+}
+
 fn all_cases() -> Vec<Case> {
     [
         seed_case(),
@@ -98,6 +114,7 @@ fn all_cases() -> Vec<Case> {
         sharing_a_host(),
         a_refused_app_on_a_shared_host(),
         routes_of_others(),
+        routes_of_ours_that_somebody_edited(),
         names_already_taken(),
         names_and_labels(),
         requests(),
@@ -1020,6 +1037,38 @@ fn catches() -> Vec<Case> {
             protected().warns("OpenNeighbour", ["other/site"]),
         ),
         Case::new(
+            "A neighbour with an outpost path as well is no less open on its other paths",
+            settled().app(
+                neighbour("other", "site")
+                    .path("/outpost.goauthentik.io", "ImplementationSpecific")
+                    .created(2000),
+            ),
+            protected().warns("OpenNeighbour", ["other/site"]),
+        )
+        .by([]),
+        Case::new(
+            "A canary of another namespace on the host shares in the app's visitors, and that is said",
+            World::new().app(app()).app(neighbour("other", "site").nginx("canary", "True")),
+            protected().warns("CanaryOfOthers", ["app.djieno.com", "other/site", "identity headers"]),
+        ),
+        Case::new(
+            "A canary of another namespace is no better for asking for protection itself",
+            World::new()
+                .app(app())
+                .app(neighbour("other", "site").nginx("canary", "true").sso("authentik", "true")),
+            protected().warns("CanaryOfOthers", ["other/site"]),
+        ),
+        Case::new(
+            "A canary of the app's own namespace has the app's login",
+            World::new().app(app()).app(neighbour("n8n-prd", "site").nginx("canary", "true")),
+            protected(),
+        ),
+        Case::new(
+            "A canary by an annotation that is false is none",
+            World::new().app(app()).app(neighbour("other", "site").nginx("canary", "false")),
+            protected().warns("OpenNeighbour", ["other/site"]),
+        ),
+        Case::new(
             "A crowd of open neighbours is cut to three",
             ["a", "b", "c", "d"]
                 .iter()
@@ -1049,6 +1098,21 @@ fn sharing_a_host() -> Vec<Case> {
         || protected().by_the_route_of_others().warns("RouteOfOtherApp", ["app.djieno.com", "other/older"]);
     let waiting = || waits(["app.djieno.com", "other/older", "claimed the host first"]);
     let two_hosts = || app().host("n8n.djieno.com");
+    let settled_older = || applied(older(), &seed_annotations());
+    let protected_elsewhere = || {
+        let older = app_on("other", "older", ["www.djieno.com", "app.djieno.com"]).created(1);
+        settled_with(|app| app.sso("outpost", "proxy-outpost"))
+            .settings(|settings| add_outpost(settings, "staff", "http://staff.example.com:9000"))
+            .app(applied(older.sso("outpost", "staff"), &seed_annotations()))
+            .app(owned_by(
+                "older",
+                our_route("other", "older", ["www.djieno.com"])
+                    .label("sso.djieno.com/outpost", "staff")
+                    .backend("authentik-staff", 9000)
+                    .created(1),
+            ))
+            .service(service_of_ours("other", "staff", "staff.example.com"))
+    };
     vec![
         Case::new(
             "Of two apps on a host the older one provides the route",
@@ -1072,7 +1136,14 @@ fn sharing_a_host() -> Vec<Case> {
         ]),
         Case::new(
             "A route of the older app that leads to its former outpost is not one to rely on",
-            World::new().app(older()).app(its_route().label("sso.djieno.com/outpost", "former")).app(app()),
+            World::new()
+                .settings(|settings| {
+                    settings.default_outpost = Some("proxy-outpost".to_owned());
+                    add_outpost(settings, "former", "http://former.example.com:9000");
+                })
+                .app(older())
+                .app(its_route().label("sso.djieno.com/outpost", "former").backend("authentik-former", 9000))
+                .app(app()),
             waiting(),
         ),
         Case::new(
@@ -1141,30 +1212,52 @@ fn sharing_a_host() -> Vec<Case> {
             protected(),
         ),
         Case::new(
-            "An app that an older one has overtaken lends it its route until the older one's own stands",
+            "An app whose own route stands keeps it, however old another is that comes",
             settled().app(older()),
-            waiting(),
+            protected(),
         )
         .by([]),
         Case::new(
-            "An app that an older one has overtaken gives its route up when the older one's own stands",
-            World::new()
-                .app(older())
-                .app(its_route())
-                .app(settled_app())
-                .app(seed_route())
-                .config_map(seed_headers()),
+            "An older app that comes later uses the route that stands",
+            settled().app(older()).about("other", "older"),
+            protected_app_elsewhere("other", "older")
+                .by_the_route_of_others()
+                .warns("RouteOfOtherApp", ["n8n-prd/n8n"]),
+        ),
+        Case::new(
+            "Where two routes of ours stand, the one that was made first stays",
+            settled().app(settled_older()).app(its_route().created(2000)),
+            protected(),
+        )
+        .by([]),
+        Case::new(
+            "Where two routes of ours stand, the one that was made later goes",
+            settled().app(settled_older()).app(its_route().created(1)),
             using_it(),
         )
         .by(["1. delete Ingress n8n-prd/n8n-outpost-path"]),
         Case::new(
-            "An overtaken app makes room at once where an admission webhook allows one route only",
-            settled()
-                .app(older())
-                .then(|index| _ = index.set_denied(&ObjectKey::new("other", "older"), true)),
-            waiting(),
+            "An app that is protected on one host through another outpost is a newcomer on the next one",
+            protected_elsewhere(),
+            protected(),
         )
-        .by(["1. delete Ingress n8n-prd/n8n-outpost-path"]),
+        .by([]),
+        Case::new(
+            "A newcomer that cannot have a host keeps what protects it on its own",
+            protected_elsewhere().about("other", "older"),
+            refused("OtherOutpostOnHost", ["app.djieno.com", "n8n-prd/n8n"]),
+        )
+        .by(["1. annotate other/older: Refused + auth"]),
+        Case::new(
+            "An app that opts out makes room at once where an admission webhook allows one route only",
+            World::new()
+                .app(applied(app().sso("authentik", "false"), &seed_annotations()))
+                .app(seed_route())
+                .app(other_app("other", "younger").created(9999))
+                .then(|index| _ = index.set_denied(&ObjectKey::new("other", "younger"), true)),
+            Expected::Unprotected,
+        )
+        .by(["1. annotate n8n-prd/n8n: nothing", "2. delete Ingress n8n-prd/n8n-outpost-path"]),
         Case::new(
             "An app that opts out lends its route to the next until that one's own stands",
             World::new()
@@ -1195,7 +1288,7 @@ fn a_refused_app_on_a_shared_host() -> Vec<Case> {
         Case::new(
             "An app that is refused for what it asks claims no host",
             World::new().app(older().nginx("canary", "true")).app(app()),
-            protected(),
+            protected().warns("CanaryOfOthers", ["other/older"]),
         ),
         Case::new(
             "An app that is refused for an auth-url of its own claims no host",
@@ -1228,7 +1321,10 @@ fn a_refused_app_on_a_shared_host() -> Vec<Case> {
                 .app(applied(older().nginx("canary", "true"), &seed_annotations()))
                 .app(our_route("other", "older", ["app.djieno.com"]))
                 .app(app()),
-            protected().by_the_route_of_others().warns("RouteOfOtherApp", ["other/older"]),
+            protected()
+                .by_the_route_of_others()
+                .warns("CanaryOfOthers", ["other/older"])
+                .warns("RouteOfOtherApp", ["other/older"]),
         ),
         Case::new(
             "An older app that comes later makes no second route where that of a refused app still stands",
@@ -1239,6 +1335,7 @@ fn a_refused_app_on_a_shared_host() -> Vec<Case> {
                 .about("other", "older"),
             protected_app_elsewhere("other", "older")
                 .by_the_route_of_others()
+                .warns("CanaryOfOthers", ["n8n-prd/n8n"])
                 .warns("RouteOfOtherApp", ["n8n-prd/n8n"]),
         ),
         Case::new(
@@ -1257,6 +1354,113 @@ fn a_refused_app_on_a_shared_host() -> Vec<Case> {
             refused("Canary", ["canary"]),
         )
         .by(["1. annotate n8n-prd/n8n: Refused", "2. delete Ingress n8n-prd/n8n-outpost-path"]),
+    ]
+}
+
+fn routes_of_ours_that_somebody_edited() -> Vec<Case> {
+    let evil = "evil-outpost-path";
+    let refused_app = || {
+        let app = app_on("evil", "evil", ["evil.djieno.com", "app.djieno.com"]).created(1);
+        applied(app.sso("authentik", "yes"), &seed_annotations())
+    };
+    let its_route = || our_route("evil", "evil", ["evil.djieno.com", "app.djieno.com"]).created(1);
+    let world = |route: IngressBuilder| settled().app(refused_app()).app(owned_by("evil", route));
+    let reported = |world: World| {
+        (world, refused("ForeignRoute", ["app.djieno.com", evil, "is not as this controller would make it"]))
+    };
+    let stays = ["1. annotate n8n-prd/n8n: Refused + auth"];
+    let case = |rule: &str, (world, expected): (World, Expected)| Case::new(rule, world, expected).by(stays);
+    let repaired = |rule: &str, route: IngressBuilder| {
+        let refusal = refused("InvalidAnnotation", ["yes"]);
+        Case::new(rule, world(route).about("evil", "evil"), refusal)
+    };
+    let staff = |world: World| {
+        world.settings(|settings| {
+            settings.default_outpost = Some("proxy-outpost".to_owned());
+            add_outpost(settings, "staff", "http://staff.example.com:9000");
+        })
+    };
+    let to_staff = || its_route().label("sso.djieno.com/outpost", "staff").backend("authentik-staff", 9000);
+    let hand_made = |host: &str| {
+        let app = app_on("evil", "evil", ["evil.djieno.com", "app.djieno.com"]).created(1);
+        settled()
+            .app(applied(app, &seed_annotations()))
+            .app(owned_by("evil", its_route()))
+            .service(external_name_service("evil", "authentik-proxy-outpost", host, 9000))
+    };
+    let going = |route: IngressBuilder| {
+        let app = app_on("evil", "evil", ["evil.djieno.com", "app.djieno.com"]).created(1);
+        let app = deleting(applied(app, &seed_annotations()));
+        settled().app(app).app(owned_by("evil", route))
+    };
+    vec![
+        case(
+            "A route of ours in another namespace that leads elsewhere is somebody else's, whoever's it was",
+            reported(world(its_route().backend("evil", 80))),
+        ),
+        case(
+            "A route of ours in another namespace that leads to another port is somebody else's",
+            reported(world(its_route().backend("authentik-proxy-outpost", 80))),
+        ),
+        case(
+            "A route of ours in another namespace that rewrites the path is somebody else's: the outpost says 2xx to some",
+            reported(world(its_route().nginx("rewrite-target", "/outpost.goauthentik.io/ping"))),
+        ),
+        case(
+            "A route of ours in another namespace that names an outpost which nobody knows is somebody else's",
+            reported(world(
+                its_route().label("sso.djieno.com/outpost", "evil").backend("authentik-evil", 9000),
+            )),
+        ),
+        case(
+            "A route of ours in another namespace whose Service somebody made and turned is somebody else's",
+            reported(hand_made("evil.example.com")),
+        ),
+        case(
+            "A route of an app that is kept from going is nobody's to set right, so it is somebody else's when it is turned",
+            reported(going(its_route().backend("evil", 80))),
+        ),
+        Case::new(
+            "A younger route of ours in another namespace is behind the app's own, wherever it leads",
+            world(its_route().backend("evil", 80).created(2000)),
+            protected(),
+        )
+        .by([]),
+        Case::new(
+            "A refused app takes no host from an app whose own route stands, however old its own is",
+            world(its_route()),
+            protected(),
+        )
+        .by([]),
+        Case::new(
+            "A refused app puts no app out by the label of its route, however old that is",
+            staff(world(to_staff())),
+            protected(),
+        )
+        .by([]),
+        repaired(
+            "The route of a refused app is set right where somebody turned it",
+            its_route().backend("evil", 80),
+        )
+        .by(["1. annotate evil/evil: Refused + auth", "2. repair Ingress evil/evil-outpost-path"]),
+        repaired(
+            "The route of a refused app is set right where somebody gave it annotations",
+            our_route("evil", "evil", ["evil.djieno.com"])
+                .nginx("rewrite-target", "/outpost.goauthentik.io/ping"),
+        )
+        .by(["1. annotate evil/evil: Refused + auth", "2. repair Ingress evil/evil-outpost-path"]),
+        repaired("A refused app gives up a host whose route stands", its_route())
+            .by(["1. annotate evil/evil: Refused + auth", "2. repair Ingress evil/evil-outpost-path"]),
+        repaired(
+            "A refused app keeps no host that it never had",
+            our_route("evil", "evil", ["evil.djieno.com", "www.djieno.com"]),
+        )
+        .by(["1. annotate evil/evil: Refused + auth", "2. repair Ingress evil/evil-outpost-path"]),
+        repaired(
+            "The route of a refused app that is as it was is left alone",
+            our_route("evil", "evil", ["evil.djieno.com"]),
+        )
+        .by(["1. annotate evil/evil: Refused + auth"]),
     ]
 }
 
@@ -1292,7 +1496,7 @@ fn routes_of_others() -> Vec<Case> {
     };
     vec![
         Case::new(
-            "An app with a route of its own uses one made by hand, where the app that comes first uses that and makes none",
+            "An app with a route of its own keeps it beside one made by hand, also where an older app uses that and makes none",
             World::new()
                 .app(applied(
                     app().created(2),
@@ -1312,7 +1516,7 @@ fn routes_of_others() -> Vec<Case> {
                 .app(our_route("n8n-prd", "first", ["app.djieno.com"]).class("other"))
                 .app(route("n8n-prd", "by-hand", ["app.djieno.com"]))
                 .service(external_name_service("n8n-prd", "authentik-proxy-outpost", OUTPOST_HOST, 9000)),
-            protected().by_the_route_of_others().warns("ForeignRoute", ["n8n-prd/by-hand"]),
+            protected().without("Service"),
         ),
         Case::new(
             "authentik's own Ingress for the host is used and never touched",
@@ -1393,6 +1597,33 @@ fn routes_of_others() -> Vec<Case> {
             protected(),
         )
         .by([]),
+        Case::new(
+            "A canary with the outpost path shares in all logins, however young it is",
+            settled().app(theirs().nginx("canary", "true").created(2000)),
+            astray("it is a canary"),
+        )
+        .by(["1. annotate n8n-prd/n8n: Refused + auth"]),
+        Case::new(
+            "A canary with the outpost path is none to trust, wherever it leads and however its truth is spelled",
+            settled().app(by_hand().nginx("canary", "1").created(2000)),
+            astray("it is a canary"),
+        ),
+        Case::new(
+            "What is no canary is behind a route of ours that is older",
+            settled().app(theirs().nginx("canary", "false").created(2000)),
+            protected(),
+        )
+        .by([]),
+        Case::new(
+            "A route made by hand for the outpost path alone leaves out all that is below it",
+            World::new().app(app()).app(
+                ingress("authentik-prd", "exact")
+                    .host("app.djieno.com")
+                    .path("/outpost.goauthentik.io", "Exact")
+                    .backend("ak-outpost-proxy-outpost", 9000),
+            ),
+            astray("it takes a part of the outpost's paths"),
+        ),
         Case::new(
             "An older Ingress that is turned to the host takes the path from a route of ours, which is reported",
             settled().app(theirs().created(1)),
@@ -1981,6 +2212,28 @@ fn clone_by_rke2() -> IngressBuilder {
     annotations.iter().fold(clone, |clone, (key, value)| clone.annotation(key, value))
 }
 
+/// The route `route` of the app `app` as the controller makes it: it goes with the app.
+fn owned_by(app: &str, route: IngressBuilder) -> Ingress {
+    let mut route = route.build();
+    let mut owners = seed_route().metadata.owner_references;
+    for owner in owners.iter_mut().flatten() {
+        (owner.name, owner.uid) = (app.to_owned(), format!("uid-of-{app}"));
+    }
+    route.metadata.owner_references = owners;
+    route
+}
+
+/// The Service that the controller makes for an outpost.
+fn service_of_ours(namespace: &str, outpost: &str, host: &str) -> Service {
+    let mut service = external_name_service(namespace, &format!("authentik-{outpost}"), host, 9000);
+    service.metadata.labels = Some(
+        [("app.kubernetes.io/managed-by", "ingress-sso"), ("sso.djieno.com/outpost", outpost)]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+    );
+    service
+}
+
 /// `route` as the controller makes it: it goes with the app.
 fn owned_by_the_app(mut route: Ingress) -> Ingress {
     route.metadata.owner_references = seed_route().metadata.owner_references;
@@ -1998,8 +2251,8 @@ fn also_owned_by_a_user(mut ingress: Ingress, key: &str) -> Ingress {
     ingress
 }
 
-fn deleting(ingress: IngressBuilder) -> Ingress {
-    let mut ingress = ingress.build();
+fn deleting(ingress: impl Into<Ingress>) -> Ingress {
+    let mut ingress = ingress.into();
     ingress.metadata.deletion_timestamp = Some(Time(Timestamp::constant(2000, 0)));
     ingress
 }

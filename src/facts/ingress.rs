@@ -1,6 +1,6 @@
 //! What is remembered of an Ingress.
 
-use super::{Host, Identity, Names, ObjectKey, is_dns_label, is_dns_subdomain, is_go_true, is_ours};
+use super::{Host, Identity, Names, ObjectKey, is_dns_label, is_dns_subdomain, is_ours, is_true_to_some};
 use crate::contract::{
     AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, Keys, LEGACY_CLASS, MANAGER, NO_AUTH_LOCATION, OUTPOST_PATH,
     OUTPOST_PATH_TYPE, ROUTER_MIDDLEWARES, SSL_PASSTHROUGH, outpost_ingress_name, own_middleware_in,
@@ -16,6 +16,9 @@ use thiserror::Error;
 
 /// Annotation by which an ingress-nginx Ingress names its `ConfigMap` of request headers.
 const PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
+
+/// Annotation that makes an Ingress a canary.
+const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
 
 /// Annotations outside the project's prefix that plans look at.
 const RELEVANT: [&str; 3] =
@@ -72,6 +75,9 @@ pub struct IngressFacts {
     pub deleting: bool,
     /// Whether it has TLS of its hosts passed through unopened.
     pub passes_tls_through: bool,
+    /// Whether ingress-nginx, or Traefik in its place, has no rules of its own for it, and sends it a part of the visitors of whoever
+    /// has the same rule.
+    pub is_canary: bool,
     /// The class that serves it.
     pub class: ClassRef,
     /// Distinct hosts of its rules, in order.
@@ -115,12 +121,14 @@ pub struct OutpostPath {
     pub service: Option<Arc<str>>,
     /// Port number on that Service; `None` where the rule names the port instead.
     pub port: Option<i32>,
+    /// Whether its Ingress serves other paths of the host as well.
+    pub has_more: bool,
 }
 
 impl OutpostPath {
-    /// Whether it is the outpost path itself and not one below it.
+    /// Whether it takes the outpost path and all below it.
     pub fn is_whole(&self) -> bool {
-        self.path.trim_end_matches('/') == OUTPOST_PATH
+        self.path.trim_end_matches('/') == OUTPOST_PATH && *self.path_type != *"Exact"
     }
 
     /// Whether an ingress controller takes it for the same rule as the one that this controller makes. Any other spelling or type
@@ -215,6 +223,14 @@ pub struct OutpostIngressFacts {
     pub has_more: bool,
 }
 
+impl OutpostIngressFacts {
+    /// Annotations that ingress controllers read.
+    pub fn annotations_of_data_planes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.annotations.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+        all.filter(|(key, _)| RELEVANT.iter().any(|start| key.starts_with(start)))
+    }
+}
+
 /// The controlling owner of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -270,7 +286,8 @@ impl IngressFacts {
             identity: Identity::of(&ingress.metadata),
             created: created.map_or(i64::MAX, |time| time.0.as_second()),
             deleting: ingress.metadata.deletion_timestamp.is_some(),
-            passes_tls_through: annotation(&ingress.metadata, SSL_PASSTHROUGH).is_some_and(is_go_true),
+            passes_tls_through: annotation(&ingress.metadata, SSL_PASSTHROUGH).is_some_and(is_true_to_some),
+            is_canary: annotation(&ingress.metadata, CANARY).is_some_and(is_true_to_some),
             class: ClassRef::of(ingress),
             hosts: hosts.into(),
             outpost_paths: outpost_paths(ingress),
@@ -336,6 +353,14 @@ impl IngressFacts {
     /// Whether it routes outpost paths through the Service `service` of its namespace.
     pub fn routes_outpost_through(&self, service: &str) -> bool {
         self.outpost_paths.iter().any(|path| path.service.as_deref() == Some(service))
+    }
+
+    /// Hosts on which its visitors may be sent to log in: its own, and the one in the address of its login check, which an app that is
+    /// refused keeps as it is.
+    pub fn login_hosts(&self) -> HashSet<Host> {
+        let url = self.app().and_then(|app| app.annotation(AUTH_URL)).unwrap_or_default();
+        let named = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).and_then(Host::parse);
+        self.hosts.iter().cloned().chain(named).collect()
     }
 
     /// Whether this is a live Ingress that asks for protection, rightly written or not.
@@ -515,8 +540,10 @@ fn paths(ingress: &Ingress) -> impl Iterator<Item = (&IngressRule, &str, &HTTPIn
 }
 
 fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
-    let found = paths(ingress).filter(|(_, path, _)| is_outpost_path(path));
+    let (found, others): (Vec<_>, Vec<_>) = paths(ingress).partition(|(_, path, _)| is_outpost_path(path));
+    let others: HashSet<Option<&str>> = others.into_iter().map(|(rule, ..)| rule.host.as_deref()).collect();
     found
+        .into_iter()
         .map(|(rule, path, whole)| {
             let service = whole.backend.service.as_ref();
             OutpostPath {
@@ -525,6 +552,7 @@ fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
                 path_type: whole.path_type.as_str().into(),
                 service: service.map(|service| service.name.as_str().into()),
                 port: service.and_then(|service| service.port.as_ref()?.number),
+                has_more: others.contains(&rule.host.as_deref()),
             }
         })
         .collect()

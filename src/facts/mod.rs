@@ -22,7 +22,7 @@ pub use ingress_class::IngressClassFacts;
 pub use middleware::{MiddlewareFacts, OwnMiddlewareFacts};
 pub use names::Names;
 pub use service::{DiscoveredOutpost, NotAnOutpost, ServiceFacts};
-pub use truth::is_go_true;
+pub use truth::{is_go_true, is_true_to_some};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::fmt;

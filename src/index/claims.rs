@@ -1,9 +1,9 @@
 //! Who claims the outpost path of a host. A host's path can be routed once per class, cluster-wide, and leads to one
 //! outpost.
 //!
-//! Two questions have different answers. Which *outpost* a host has is decided by who was there first: an app that is
-//! protected already is not put out by a newcomer, whatever its age. Which *app* provides the route, of those that agree
-//! on the outpost, is decided by age alone, so that it does not depend on history.
+//! Who has a route of its own at a place already keeps it, against those on another outpost and those that are older: what
+//! visitors are led by does not change because somebody else asks for the same host. Where no route stands, age decides. That
+//! holds for each place by itself: an app that is protected on one host is a newcomer on the next one.
 //!
 //! `tests/model.rs` tries what can happen to claims in small worlds, one step after the other and in every order.
 
@@ -19,47 +19,58 @@ pub(super) struct Place {
     pub(super) host: Host,
 }
 
-/// How firmly an app holds its hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How firmly an app holds a place: the firmest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Standing {
-    /// Refused, but protected from before by a route of its own, which it cannot hand over.
-    Frozen,
-    /// Protected, with a route of its own.
+    /// It asks for protection and provides the login there.
     Protected,
-    /// Not protected yet, or by the route of another.
+    /// Refused, but protected from before and provides the login there, which it cannot hand over.
+    Frozen,
+    /// It does not provide the login there.
     New,
 }
 
 /// An app's claim to its hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
-    pub(super) standing: Standing,
-    /// When the app's Ingress was made, in seconds since 1970.
-    pub(super) created: i64,
     pub(super) outpost: Arc<str>,
+    /// Where it provides the login.
+    pub(super) held: Part,
+    /// Where it asks to.
+    pub(super) wanted: Part,
+}
+
+/// Places that an app claims equally firmly. Those that it holds and those that it wants are claimed apart: it may be kept from the
+/// latter, and hold the former all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) standing: Standing,
+    /// Since when it may have been there, in seconds since 1970.
+    pub(super) since: i64,
     pub(super) places: Arc<[Place]>,
 }
 
-/// Position of a claim in an order: whether it comes in the second half, then age, then name.
-type Rank = (bool, i64, ObjectKey);
+/// Position of a part of a claim in the order of those at a place; and what tells it from all others.
+type Rank = (Standing, i64, ObjectKey);
 
 impl Claim {
-    fn rank_for_outpost(&self, app: &ObjectKey) -> Rank {
-        (self.standing == Standing::New, self.created, app.clone())
+    /// All places of both parts.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.held.places.iter().chain(self.wanted.places.iter())
     }
 
-    fn rank_for_route(&self, app: &ObjectKey) -> Rank {
-        (self.standing != Standing::Frozen, self.created, app.clone())
+    /// Its parts, the firmer one first.
+    fn parts(&self, app: &ObjectKey) -> impl Iterator<Item = (Rank, &Arc<[Place]>)> {
+        let parts = [&self.held, &self.wanted].into_iter().filter(|part| !part.places.is_empty());
+        parts.map(|part| ((part.standing, part.since, app.clone()), &part.places))
     }
 }
 
 /// All that concerns apps at one place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
-    /// Claims in the order that decides about the outpost.
-    for_outpost: SmallSet<Rank>,
-    /// Claims in the order that decides about the route.
-    for_route: SmallSet<Rank>,
+    /// Claims in the order that decides about outpost and route.
+    claims: SmallSet<Rank>,
     /// Apps that ask for protection here, whether or not they may claim it.
     pub(super) seekers: SmallSet<ObjectKey>,
     /// Ingresses with a rule at or below the outpost path.
@@ -75,14 +86,13 @@ pub(super) struct Entry {
 impl Entry {
     fn is_empty(&self) -> bool {
         let sets = [&self.seekers, &self.routes, &self.swallowers, &self.passing_tls];
-        self.for_outpost.is_empty() && sets.iter().all(|set| set.is_empty())
+        self.claims.is_empty() && sets.iter().all(|set| set.is_empty())
     }
 }
 
 /// What other apps at a place depend on.
 #[derive(Debug, PartialEq, Eq)]
 struct State {
-    winner: Option<ObjectKey>,
     front: Option<(Rank, Arc<str>)>,
     revision: u64,
 }
@@ -96,8 +106,8 @@ pub(super) struct Claims {
     /// no app is.
     bystanders: HashMap<Place, SmallSet<ObjectKey>>,
     of_apps: HashMap<ObjectKey, Claim>,
-    /// Claims that do not count, because one with another outpost comes first, and where that is.
-    kept_out: HashMap<ObjectKey, Place>,
+    /// Parts of claims that do not count, because one with another outpost comes first, and where that is.
+    kept_out: HashMap<Rank, Place>,
     seeking: HashMap<ObjectKey, Arc<[Place]>>,
 }
 
@@ -145,14 +155,14 @@ impl Claims {
 
     /// The app that has to provide the route at `place`.
     pub(super) fn winner(&self, place: &Place) -> Option<&ObjectKey> {
-        let mut ranks = self.places.get(place)?.for_route.iter().map(|(_, _, app)| app);
-        ranks.find(|app| !self.kept_out.contains_key(*app))
+        self.first(place, None).map(|(_, _, app)| app)
     }
 
     /// Why the claim of `app` does not count: at which place, because of whom, and through which outpost.
     pub(super) fn conflict(&self, app: &ObjectKey) -> Option<(&Place, &ObjectKey, &str)> {
-        let place = self.kept_out.get(app)?;
-        let holder = self.first(place, Some(&self.of_apps.get(app)?.rank_for_outpost(app)))?;
+        let mut parts = self.of_apps.get(app)?.parts(app);
+        let (place, rank) = parts.find_map(|(rank, _)| Some((self.kept_out.get(&rank)?, rank)))?;
+        let (_, _, holder) = self.first(place, Some(&rank))?;
         Some((place, holder, &self.of_apps.get(holder)?.outpost))
     }
 
@@ -222,41 +232,36 @@ impl Claims {
         if self.of_apps.get(app) == claim.as_ref() {
             return;
         }
-        let old = self.of_apps.remove(app);
+        let old = self.of_apps.get(app).cloned();
         let places: BTreeSet<Place> =
-            [&old, &claim].into_iter().flatten().flat_map(|claim| claim.places.iter().cloned()).collect();
-        if let Some(old) = &old {
-            self.of_apps.insert(app.clone(), old.clone());
-        }
+            [&old, &claim].into_iter().flatten().flat_map(|claim| claim.places().cloned()).collect();
         for place in &places {
             self.note(scope, place);
         }
         let fronts: Vec<Option<(Rank, Arc<str>)>> = places.iter().map(|place| self.front(place)).collect();
         self.of_apps.remove(app);
-        self.kept_out.remove(app);
-        if let Some(old) = old {
-            for place in old.places.iter() {
+        for (rank, places) in old.iter().flat_map(|old| old.parts(app)) {
+            self.kept_out.remove(&rank);
+            for place in places.iter() {
                 if let Some(entry) = self.places.get_mut(place) {
-                    entry.for_outpost.remove(&old.rank_for_outpost(app));
-                    entry.for_route.remove(&old.rank_for_route(app));
+                    entry.claims.remove(&rank);
                 }
             }
         }
         let mut unsettled = BTreeSet::new();
         if let Some(claim) = claim {
-            for place in claim.places.iter() {
-                let entry = self.places.entry(place.clone()).or_default();
-                entry.for_outpost.insert(claim.rank_for_outpost(app));
-                entry.for_route.insert(claim.rank_for_route(app));
+            for (rank, places) in claim.parts(app) {
+                for place in places.iter() {
+                    self.places.entry(place.clone()).or_default().claims.insert(rank.clone());
+                }
+                unsettled.insert(rank);
             }
-            unsettled.insert(claim.rank_for_outpost(app));
             self.of_apps.insert(app.clone(), claim);
         }
         for (place, before) in places.iter().zip(fronts) {
             if self.front(place) != before {
-                unsettled.extend(
-                    self.places.get(place).into_iter().flat_map(|entry| entry.for_outpost.iter().cloned()),
-                );
+                let entry = self.places.get(place);
+                unsettled.extend(entry.into_iter().flat_map(|entry| entry.claims.iter().cloned()));
             }
         }
         self.settle(scope, unsettled);
@@ -270,56 +275,68 @@ impl Claims {
         let mut touched = Touched { apps: scope.apps, ..Touched::default() };
         for (place, before) in scope.before {
             let now = self.state(&place);
-            touched.former.extend(before.winner.clone().filter(|_| before.winner != now.winner));
+            let winner = |state: &State| state.front.as_ref().map(|((_, _, app), _)| app.clone());
+            touched.former.extend(winner(&before).filter(|former| winner(&now).as_ref() != Some(former)));
             let Some(entry) = self.places.get(&place).filter(|_| now != before) else {
                 continue;
             };
             touched.apps.extend(entry.seekers.iter().cloned());
-            touched.apps.extend(entry.for_route.iter().map(|(_, _, app)| app.clone()));
+            touched.apps.extend(entry.claims.iter().map(|(_, _, app)| app.clone()));
             touched.routes.extend(entry.routes.iter().cloned());
         }
         touched
     }
 
-    /// Decides anew which claims count. Each depends on earlier ones only, so one pass in their order is enough.
+    /// Decides anew which parts of claims count. Each depends on earlier ones only, so one pass in their order is enough.
     fn settle(&mut self, scope: &mut Scope, mut unsettled: BTreeSet<Rank>) {
         while let Some(rank) = unsettled.pop_first() {
             let app = &rank.2;
             let Some(claim) = self.of_apps.get(app) else { continue };
-            let is_taken = |place: &&Place| {
-                let first = self.first(place, Some(&rank)).and_then(|first| self.of_apps.get(first));
-                first.is_some_and(|first| first.outpost != claim.outpost)
-            };
-            let reason = claim.places.iter().find(is_taken).cloned();
-            if self.kept_out.get(app) == reason.as_ref() {
+            let mut parts = claim.parts(app);
+            let Some((_, places)) = parts.find(|(part, _)| *part == rank) else { continue };
+            let reason = self.reason_to_keep_out(claim, &rank, places);
+            if self.kept_out.get(&rank) == reason.as_ref() {
                 continue;
             }
-            let places = Arc::clone(&claim.places);
+            let places = Arc::clone(places);
+            // An app that is kept from what it holds gets nothing more.
+            unsettled.extend(parts.map(|(later, _)| later));
             for place in places.iter() {
                 self.note(scope, place);
                 let entry = self.places.get(place);
-                unsettled.extend(entry.into_iter().flat_map(|entry| entry.for_outpost.after(&rank)).cloned());
+                unsettled.extend(entry.into_iter().flat_map(|entry| entry.claims.after(&rank)).cloned());
             }
             scope.apps.insert(app.clone());
             match reason {
-                Some(reason) => self.kept_out.insert(app.clone(), reason),
-                None => self.kept_out.remove(app),
+                Some(reason) => self.kept_out.insert(rank, reason),
+                None => self.kept_out.remove(&rank),
             };
         }
     }
 
+    /// The place where another outpost comes before this part of `claim`, or before what its app holds.
+    fn reason_to_keep_out(&self, claim: &Claim, rank: &Rank, places: &[Place]) -> Option<Place> {
+        let is_taken = |place: &&Place| {
+            let first = self.first(place, Some(rank)).and_then(|(_, _, first)| self.of_apps.get(first));
+            first.is_some_and(|first| first.outpost != claim.outpost)
+        };
+        let mut earlier = claim.parts(&rank.2).map(|(part, _)| part).take_while(|part| part != rank);
+        let of_held = || earlier.find_map(|part| self.kept_out.get(&part));
+        places.iter().find(is_taken).or_else(of_held).cloned()
+    }
+
     /// The first claim at `place` that counts, of those before `rank`.
-    fn first(&self, place: &Place, rank: Option<&Rank>) -> Option<&ObjectKey> {
-        let ranks = &self.places.get(place)?.for_outpost;
+    fn first(&self, place: &Place, rank: Option<&Rank>) -> Option<&Rank> {
+        let ranks = &self.places.get(place)?.claims;
         let earlier = rank.map_or(ranks.as_slice(), |rank| ranks.before(rank));
-        earlier.iter().map(|(_, _, app)| app).find(|app| !self.kept_out.contains_key(*app))
+        earlier.iter().find(|rank| !self.kept_out.contains_key(*rank))
     }
 
     /// What all other claims at `place` are held against: the position of the first that counts, and its outpost.
     fn front(&self, place: &Place) -> Option<(Rank, Arc<str>)> {
-        let app = self.first(place, None)?;
-        let claim = self.of_apps.get(app)?;
-        Some((claim.rank_for_outpost(app), claim.outpost.clone()))
+        let rank = self.first(place, None)?;
+        let claim = self.of_apps.get(&rank.2)?;
+        Some((rank.clone(), claim.outpost.clone()))
     }
 
     fn note(&self, scope: &mut Scope, place: &Place) {
@@ -329,11 +346,7 @@ impl Claims {
     }
 
     fn state(&self, place: &Place) -> State {
-        State {
-            winner: self.winner(place).cloned(),
-            front: self.front(place),
-            revision: self.places.get(place).map_or(0, |entry| entry.revision),
-        }
+        State { front: self.front(place), revision: self.places.get(place).map_or(0, |entry| entry.revision) }
     }
 
     fn tidy(&mut self, place: &Place) {

@@ -4,14 +4,13 @@
 //! deliver what is already known.
 
 mod claims;
+mod routes;
 mod shared;
 mod small_set;
 mod view;
 
 use crate::config::{self, Settings};
-use crate::contract::{
-    MAX_SUBDOMAIN, app_named_in, is_spelled_like_a_middleware, outpost_ingress_name, outpost_named_in,
-};
+use crate::contract::{MAX_SUBDOMAIN, app_named_in, is_spelled_like_a_middleware, outpost_ingress_name};
 use crate::facts::{
     ConfigMapFacts, DiscoveredOutpost, Facts, Host, Identity, IngressClassFacts, IngressFacts,
     MiddlewareFacts, Names, NoIngress, ObjectKey, OptIn, Role, ServiceFacts,
@@ -20,7 +19,7 @@ use crate::plan::Dialect;
 use crate::plan::changes::Kind;
 use crate::plan::decision::uses_outpost;
 use crate::plan::request::{Known, MiddlewareKind, Request, Unresolved};
-use claims::{Claim, Claims, Place, Scope, Standing, Touched};
+use claims::{Claim, Claims, Part, Place, Scope, Standing, Touched};
 use k8s_openapi::api::networking::v1::Ingress;
 use shared::Away;
 use small_set::SmallSet;
@@ -233,8 +232,7 @@ impl Index {
     /// Whether the route of `app` may go, of which `found` was read just now: it is known as it is, or it needs no route.
     pub fn may_lose_route(&self, app: &ObjectKey, found: &IngressFacts) -> bool {
         let is_off = found.app().is_none_or(|app| app.opt_in == OptIn::Off && app.owned.is_empty());
-        self.identity(Source::Ingresses, app) == Some(&found.identity)
-            || is_off && found.middlewares.is_empty()
+        self.identity(Source::Ingresses, app) == Some(&found.identity) || is_off && !uses_outpost(found)
     }
 
     /// Takes in an Ingress as the API showed it.
@@ -355,7 +353,7 @@ impl Index {
             return Vec::new();
         };
         let routes =
-            claim.places.iter().filter_map(|place| self.claims.entry(place)).flat_map(|entry| &entry.routes);
+            claim.places().filter_map(|place| self.claims.entry(place)).flat_map(|entry| &entry.routes);
         routes.filter_map(|route| self.app_of_route(route)).map(Key::App).collect()
     }
 
@@ -394,15 +392,13 @@ impl Index {
         keys
     }
 
-    /// Apps that an Ingress of somebody else's may keep from claiming their hosts, or may no longer.
+    /// Apps that an Ingress may keep from claiming their hosts, or may no longer.
     fn apps_it_may_block(&self, ingress: &IngressFacts) -> Vec<ObjectKey> {
-        if ingress.outpost_ingress().is_some() && !ingress.deleting {
-            return Vec::new();
-        }
+        let may_block = |app: &&ObjectKey| routes::may_be_foreign(app, ingress);
         let routed = ingress.outpost_paths.iter().filter_map(|path| path.host.as_ref());
         let swallowed = ingress.swallowing_paths.iter().filter_map(|(host, _)| host.as_ref());
         let entries = routed.chain(swallowed).filter_map(|host| self.claims.entry(&place(ingress, host)));
-        entries.flat_map(|entry| entry.seekers.iter().cloned()).collect()
+        entries.flat_map(|entry| entry.seekers.iter().filter(may_block).cloned()).collect()
     }
 
     /// The opted-in app whose outpost Ingress would be called `key`.
@@ -441,9 +437,11 @@ impl Index {
         for host in ingress.hosts.iter().filter(|_| ingress.passes_tls_through) {
             self.claims.edit(scope, &place(host), |entry| set(&mut entry.passing_tls));
         }
-        if ingress.outpost_ingress().is_none() && !ingress.is_opted_in() {
-            let serves_more =
-                |host: &&Host| ingress.outpost_paths.iter().all(|path| path.host.as_ref() != Some(*host));
+        if ingress.outpost_ingress().is_none() && (ingress.is_canary || !ingress.is_opted_in()) {
+            let serves_more = |host: &&Host| {
+                let mut paths = ingress.outpost_paths.iter();
+                paths.all(|path| path.has_more || path.host.as_ref() != Some(*host))
+            };
             for host in ingress.hosts.iter().filter(serves_more) {
                 self.claims.set_bystander(scope, &place(host), &ingress.key, is_there);
             }
@@ -492,44 +490,40 @@ impl Index {
         keys
     }
 
-    /// What `app` claims: the hosts it asks for, unless it cannot have them in any case. A refused app keeps the hosts
-    /// whose login it provides for as long as its annotations need that.
+    /// What `app` claims: the hosts it asks for, unless it cannot have them in any case. Those whose login it provides it holds for as
+    /// long as its annotations need that, asked for or not.
     fn claim_of(&self, app: &ObjectKey) -> Option<Claim> {
         let ingress = self.ingresses.get(app)?;
-        let request = self.requests.get(app)?;
-        let present = self.present_outpost(app).filter(|_| ingress.is_protected(&self.settings.keys));
-        let created = ingress.created;
-        if let Ok(request) = request
-            && !self.is_blocked(app, request)
-        {
-            let outpost = Arc::from(request.outpost.name.as_str());
-            let is_new = present.as_ref() != Some(&outpost);
-            let standing = if is_new { Standing::New } else { Standing::Protected };
-            return Some(Claim { standing, created, outpost, places: self.claims.places_of(app) });
-        }
-        let outpost = present?;
-        let places = match self.own_route(app) {
-            Some(route) => {
-                let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref());
-                hosts.map(|host| place(route, host)).collect()
+        let request = self.requests.get(app)?.as_ref().ok();
+        let login = self.login_of(app).filter(|_| ingress.is_protected(&self.settings.keys));
+        let since = ingress.created;
+        let new = |places: Arc<[Place]>| Part { standing: Standing::New, since, places };
+        let asks = |request: &&Request| !self.is_blocked(app, request);
+        match (request, login) {
+            (Some(request), Some(login)) if *login.outpost == *request.outpost.name => {
+                let sought = self.claims.places_of(app);
+                let (held, rest) = login.split(&sought);
+                let wanted = if rest.is_empty() || !asks(&request) { Arc::default() } else { rest };
+                Some(Claim {
+                    held: login.holds(Standing::Protected, held),
+                    wanted: new(wanted),
+                    outpost: login.outpost,
+                })
             }
-            None => ingress.hosts.iter().map(|host| place(ingress, host)).collect(),
-        };
-        Some(Claim { standing: Standing::Frozen, created, outpost, places })
-    }
-
-    /// The outpost that guards `app` now: that of its own route, or of its Middleware where there are no routes. An app
-    /// that had a claim without the route that goes with it would keep all others on the host waiting.
-    fn present_outpost(&self, app: &ObjectKey) -> Option<Arc<str>> {
-        let of_route = self.own_route(app).and_then(|route| route.outpost_ingress()?.outpost.clone());
-        let of_middleware = || {
-            let ingress = self.ingresses.get(app)?;
-            let dialect = self.dialect_of(&ObjectKey::new("", ingress.class.name()?))?;
-            let name =
-                ingress.middlewares.first().filter(|_| !dialect.routes_outpost_path(&self.settings))?;
-            outpost_named_in(&app.namespace, name).map(Into::into)
-        };
-        of_route.or_else(of_middleware)
+            (request, login) => match (request.filter(asks), login) {
+                (Some(request), _) => Some(Claim {
+                    outpost: request.outpost.name.as_str().into(),
+                    held: new(Arc::default()),
+                    wanted: new(self.claims.places_of(app)),
+                }),
+                (None, Some(login)) => Some(Claim {
+                    held: login.holds(Standing::Frozen, login.needed_by(ingress)),
+                    wanted: new(Arc::default()),
+                    outpost: login.outpost,
+                }),
+                (None, None) => None,
+            },
+        }
     }
 
     /// Reads anew what those apps ask for whose Ingress passes `filter`.
@@ -593,8 +587,7 @@ impl Index {
             Some(Key::Service(shared::service_key(&app.namespace, request)))
         };
         let services: Vec<Key> = former.iter().filter_map(service).collect();
-        let places =
-            touched.iter().filter_map(|app| self.claims.claim(app)).flat_map(|claim| claim.places.iter());
+        let places = touched.iter().filter_map(|app| self.claims.claim(app)).flat_map(claims::Claim::places);
         let routes: HashSet<&ObjectKey> =
             places.filter_map(|place| self.claims.entry(place)).flat_map(|entry| &entry.routes).collect();
         let routes = routes.into_iter().chain(&changed);

@@ -282,7 +282,7 @@ impl Index {
     /// Whether `app` has to provide the route of one of its hosts.
     fn provides_route(&self, app: &ObjectKey) -> bool {
         let claim = self.claims.claim(app);
-        claim.is_some_and(|claim| claim.places.iter().any(|place| self.claims.winner(place) == Some(app)))
+        claim.is_some_and(|claim| claim.places().any(|place| self.claims.winner(place) == Some(app)))
             && self.complete.contains(&Source::Ingresses)
     }
 }

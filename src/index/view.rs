@@ -1,6 +1,7 @@
 //! Everything that bears on one app, gathered for the plan.
 
 use super::claims::{Entry, Place};
+use super::routes::serves;
 use super::shared::{headers_key, middleware_key, service_key};
 use super::{Index, place};
 use crate::facts::{Host, IngressFacts, MiddlewareFacts, ObjectKey, OutpostPath};
@@ -8,9 +9,9 @@ use crate::plan::decision::describe_backend;
 use crate::plan::quote::shown;
 use crate::plan::request::Request;
 use crate::plan::status::Assurance;
-use crate::plan::{AppView, HostHolder, Slot, companions};
+use crate::plan::{AppView, Dialect, HostHolder, Slot, companions};
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Open neighbours named in one warning; a host with hundreds needs no longer text.
 const MAX_NEIGHBOURS: usize = 3;
@@ -36,13 +37,19 @@ impl Index {
             holders: good.map_or_else(Vec::new, |request| {
                 places.iter().map(|place| (place.host.clone(), self.holder(app, request, place))).collect()
             }),
-            lent_hosts: self.hosts_in_route(app, |place| self.is_lent(app, place)),
-            kept_hosts: self.hosts_in_route(app, |place| self.is_kept(app, place)),
+            lent_hosts: self
+                .hosts_in_route(app, |route, place| serves(route, place) && self.is_lent(app, place)),
+            kept_hosts: self.kept_hosts(app, ingress),
+            guard_of_route: self.own_route(app).and_then(|route| self.guard_of_route(route)),
             open_neighbours: places
                 .iter()
                 .flat_map(|place| self.neighbours_at(place).take(MAX_NEIGHBOURS))
                 .collect(),
             tls_passed_by: good.map_or_else(Vec::new, |request| self.tls_passed_by(app, request)),
+            canaries: places
+                .iter()
+                .flat_map(|place| self.canaries_at(app, place).take(MAX_NEIGHBOURS))
+                .collect(),
             swallowed_by: good.and_then(|request| self.swallowed_anywhere(app, request)),
             is_denied: self.denied.contains(app),
             outpost_ingress: self.route_slot(app),
@@ -81,7 +88,7 @@ impl Index {
         }
         match self.claims.winner(place) {
             Some(winner) if winner != app => {
-                let route = self.own_route(winner).filter(|route| serves(route, place));
+                let route = self.own_route(winner).filter(|route| self.is_right(route, place));
                 let outpost = route.and_then(|route| route.outpost_ingress()?.outpost.as_deref());
                 HostHolder::Other { app: winner.clone(), is_ready: outpost == Some(&request.outpost.name) }
             }
@@ -89,7 +96,7 @@ impl Index {
         }
     }
 
-    /// A route at `place` that this controller did not make. One that leads astray comes before one that is right. Beside a route
+    /// A route at `place` that this controller did not make, or that somebody made his own. One that leads astray comes before one that is right. Beside a route
     /// of ours, `own`, only those matter that win over it and lead astray.
     fn foreign_route(
         &self,
@@ -100,10 +107,18 @@ impl Index {
     ) -> Option<HostHolder> {
         let routes = entry.routes.iter().filter_map(|key| self.ingresses.get(key));
         let mut right = None;
-        for ingress in routes.filter(|ingress| is_foreign(app, ingress)) {
+        for ingress in routes.filter(|ingress| self.is_foreign(app, ingress, place)) {
             for path in ingress.outpost_paths.iter().filter(|path| path.host.as_ref() == Some(&place.host)) {
                 let leads_to = if ingress.outpost_ingress().is_some() {
-                    Err("it is being deleted, and somebody keeps it from going".to_owned())
+                    Err(if ingress.deleting {
+                        "it is being deleted, and somebody keeps it from going".to_owned()
+                    } else {
+                        "it bears this controller's labels, and is not as this controller would make it"
+                            .to_owned()
+                    })
+                } else if ingress.is_canary {
+                    Err("it is a canary, which shares in all visitors of the route whose rule it repeats"
+                        .to_owned())
                 } else if path.is_whole() {
                     self.outpost_behind(app, ingress, path.service.as_deref())
                 } else {
@@ -147,11 +162,13 @@ impl Index {
         self.known.outposts.at_host(&host, &self.settings).ok_or_else(|| describe_backend(Some(service)))
     }
 
-    /// Those hosts in the route of `app` that pass `filter`.
-    fn hosts_in_route(&self, app: &ObjectKey, filter: impl Fn(&Place) -> bool) -> Vec<Host> {
+    /// Those `hosts` of the route of `app` that pass `filter`.
+    fn hosts_in_route(&self, app: &ObjectKey, filter: impl Fn(&IngressFacts, &Place) -> bool) -> Vec<Host> {
         let Some(route) = self.own_route(app) else { return Vec::new() };
+        let mut known = HashSet::new();
         let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref());
-        hosts.map(|host| place(route, host)).filter(filter).map(|place| place.host).collect()
+        let places = hosts.filter(|host| known.insert(*host)).map(|host| place(route, host));
+        places.filter(|place| filter(route, place)).map(|place| place.host).collect()
     }
 
     /// The routes of other apps that serve hosts in the route of `app`, and stay when that goes.
@@ -160,7 +177,7 @@ impl Index {
         let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref());
         let heir = |place: Place| {
             let winner = self.claims.winner(&place).filter(|winner| *winner != app)?;
-            self.own_route(winner).filter(|route| serves(route, &place)).map(|route| route.key.clone())
+            self.own_route(winner).filter(|route| self.is_right(route, &place)).map(|route| route.key.clone())
         };
         hosts.filter_map(|host| heir(place(route, host))).collect()
     }
@@ -169,7 +186,7 @@ impl Index {
     /// an admission webhook, which tolerates one Ingress for a path only, ends the loan.
     fn is_lent(&self, app: &ObjectKey, place: &Place) -> bool {
         self.claims.winner(place).is_some_and(|winner| {
-            let stands = self.own_route(winner).is_some_and(|route| serves(route, place));
+            let stands = self.own_route(winner).is_some_and(|route| self.is_right(route, place));
             winner != app
                 && !stands
                 && !self.denied.contains(winner)
@@ -183,9 +200,19 @@ impl Index {
         matches!(found, Some(HostHolder::Foreign { leads_to: Ok(_), .. }))
     }
 
-    /// Whether the route of `app` is the one for `place`, for want of another if for nothing else.
-    fn is_kept(&self, app: &ObjectKey, place: &Place) -> bool {
-        self.claims.winner(place).is_none_or(|winner| winner == app) || self.is_lent(app, place)
+    /// Hosts whose route that of `app` is, for want of another if for nothing else: where `ingress`, the app, sends visitors to log
+    /// in, and those that it lends.
+    fn kept_hosts(&self, app: &ObjectKey, ingress: Option<&IngressFacts>) -> Vec<Host> {
+        if self.own_route(app).is_none() {
+            return Vec::new();
+        }
+        let needed = ingress.map(IngressFacts::login_hosts).unwrap_or_default();
+        self.hosts_in_route(app, |route, place| {
+            let is_needed = needed.contains(&place.host);
+            let is_own = is_needed && self.claims.winner(place).is_none_or(|winner| winner == app);
+            // What leads nowhere is of no use to others. The app's own is set right.
+            is_own || (is_needed || serves(route, place)) && self.is_lent(app, place)
+        })
     }
 
     /// Whether something of somebody else's keeps `app` from being protected, and so from claiming its hosts.
@@ -228,7 +255,24 @@ impl Index {
     }
 
     fn neighbours_at(&self, place: &Place) -> impl Iterator<Item = (Host, ObjectKey)> {
-        self.claims.bystanders(place).map(|ingress| (place.host.clone(), ingress.clone()))
+        self.bystanders(place, false).map(|ingress| (place.host.clone(), ingress.clone()))
+    }
+
+    /// Canaries of other namespaces on the host of `app`. Within one everybody may send visitors where he likes.
+    fn canaries_at(&self, app: &ObjectKey, place: &Place) -> impl Iterator<Item = (Host, ObjectKey)> {
+        let others = self.bystanders(place, true).filter(|ingress| ingress.namespace != app.namespace);
+        others.map(|ingress| (place.host.clone(), ingress.clone()))
+    }
+
+    /// Ingresses at `place` that do not ask for protection, either the canaries or all others. Traefik by its own annotations
+    /// knows no canaries.
+    fn bystanders(&self, place: &Place, is_canary: bool) -> impl Iterator<Item = &ObjectKey> {
+        let class = place.class.as_ref().map(|class| ObjectKey::new("", class.clone()));
+        let knows_canaries = class.and_then(|class| self.dialect_of(&class)) != Some(Dialect::Traefik);
+        self.claims.bystanders(place).filter(move |key| {
+            let ingress = self.ingresses.get(*key).filter(|ingress| ingress.is_canary && knows_canaries);
+            ingress.is_some() == is_canary
+        })
     }
 
     /// Other Ingresses that have TLS of the app's hosts passed through, a few for each host.
@@ -260,28 +304,12 @@ impl Index {
     }
 }
 
-/// Whether the rules of `ingress` at outpost paths are of somebody else than `app` and this controller. An app that asks for
-/// protection can have such, too, and is served with them although it is refused. One of ours that is going and does not go, since
-/// somebody gave it a finalizer, can no longer be set right.
-fn is_foreign(app: &ObjectKey, ingress: &IngressFacts) -> bool {
-    match ingress.outpost_ingress() {
-        Some(_) => ingress.deleting && ingress.key != companions::outpost_ingress_key(app),
-        None => ingress.key != *app,
-    }
-}
-
-/// Whether `own` is in force where `other` has the same rule `path`: as ingress-nginx sorts Ingresses: oldest first; of the same
+/// Whether `own` is in force where `other` has the same rule `path`, as ingress-nginx sorts Ingresses: oldest first; of the same
 /// age, the one whose name sorts last.
 fn is_first(own: &IngressFacts, other: &IngressFacts, path: &OutpostPath) -> bool {
     let is_older = match own.created.cmp(&other.created) {
         Ordering::Equal => own.key.to_string() > other.key.to_string(),
         age => age == Ordering::Less,
     };
-    is_older && path.is_spelled_like_ours()
-}
-
-/// Whether the outpost Ingress `route` serves the whole outpost path at `place`.
-fn serves(route: &IngressFacts, place: &Place) -> bool {
-    route.class.shared_name() == place.class.as_ref()
-        && route.outpost_paths.iter().any(|path| path.is_whole() && path.host.as_ref() == Some(&place.host))
+    is_older && path.is_spelled_like_ours() && !other.is_canary
 }

@@ -382,7 +382,7 @@ fn edit(
 ///
 /// One all of whose hosts others have claimed has no route, unless they still rely on it. One that is not to be protected keeps,
 /// where it still needs its route, the hosts that nobody else serves, and in any case those whose new holder is not ready. It must
-/// not hold hosts that others could have.
+/// not hold hosts that others could have, and what it keeps leads to the outpost that it led to.
 fn give_up_route(view: &AppView<'_>, decision: &Decision, keys: &Keys) -> Option<Change> {
     let route = view.outpost_ingress.ours()?;
     let is_in_use = match decision {
@@ -397,7 +397,19 @@ fn give_up_route(view: &AppView<'_>, decision: &Decision, keys: &Keys) -> Option
         Decision::Unprotect => outpost_used_after_opt_out(view).is_some(),
         Decision::Wait { protection: None, .. } | Decision::Leave => return None,
     };
-    keep_only(route, if is_in_use { &view.kept_hosts } else { &view.lent_hosts })
+    let needed = if is_in_use { &view.kept_hosts } else { &view.lent_hosts };
+    match as_made(view, route, needed, keys) {
+        Some(_) if route.deleting => None,
+        Some(wanted) => ingress_change(view.outpost_ingress, &wanted, keys),
+        None => keep_only(route, needed),
+    }
+}
+
+/// The outpost Ingress `route` as it was made for `hosts`, as far as that can be told from the app and the route.
+fn as_made(view: &AppView<'_>, route: &IngressFacts, hosts: &[Host], keys: &Keys) -> Option<Ingress> {
+    let ingress = view.ingress.filter(|ingress| ingress.class == route.class && !hosts.is_empty())?;
+    let (dialect, outpost) = view.guard_of_route.as_ref()?;
+    Some(companions::outpost_ingress(ingress, ingress.app()?, hosts, (*dialect, outpost), keys))
 }
 
 /// Two apps that exchange hosts would wait for each other for ever where an admission webhook tolerates one route for a

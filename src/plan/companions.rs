@@ -107,10 +107,10 @@ pub fn outpost_ingress(
     ingress: &IngressFacts,
     app: &AppFacts,
     hosts: &[Host],
-    request: &Request,
+    (dialect, outpost): (Dialect, &Outpost),
     keys: &Keys,
 ) -> Ingress {
-    let mut annotations = request.dialect.plane().outpost_ingress_annotations(app, request);
+    let mut annotations = dialect.plane().outpost_ingress_annotations(app, outpost);
     annotations.insert(keys.app.clone(), ingress.key.name.to_string());
     annotations.extend(EXTERNAL_DNS.map(|key| (key.to_owned(), "ignore".to_owned())));
     let ingress_class_name = match &ingress.class {
@@ -127,16 +127,32 @@ pub fn outpost_ingress(
             owner_references: owner(ingress),
             ..metadata(
                 &outpost_ingress_key(&ingress.key),
-                labels([(keys.outpost.clone(), request.outpost.name.clone())]),
+                labels([(keys.outpost.clone(), outpost.name.clone())]),
             )
         },
         spec: Some(IngressSpec {
             ingress_class_name,
-            rules: Some(hosts.iter().map(|host| rule(host, &request.outpost)).collect()),
+            rules: Some(hosts.iter().map(|host| rule(host, outpost)).collect()),
             ..IngressSpec::default()
         }),
         ..Ingress::default()
     }
+}
+
+/// Whether `path` of an outpost Ingress is one that this controller makes, through the Service `service`.
+pub fn is_route(path: &OutpostPath, service: Option<&str>) -> bool {
+    path.is_spelled_like_ours() && service.is_some() && path.service.as_deref() == service
+}
+
+/// Whether all that the outpost Ingress `route` does is to lead to `outpost`, as this controller would have it. Which hosts it
+/// serves, and by which Service, is another question.
+pub fn is_as_made(route: &IngressFacts, dialect: Dialect, outpost: &Outpost) -> bool {
+    let Some(facts) = route.outpost_ingress() else { return false };
+    let port = i32::from(outpost.address.port);
+    let plane = dialect.plane();
+    !facts.has_more
+        && route.outpost_paths.iter().all(|path| path.port == Some(port))
+        && facts.annotations_of_data_planes().all(|(key, value)| plane.may_be_on_route(key, value, outpost))
 }
 
 /// The owner that garbage collection follows; none for an app that was read from a file and has no uid yet.

@@ -3,6 +3,7 @@
 use super::Dialect;
 use super::changes::Companion;
 use super::companions;
+use super::outpost::Outpost;
 use super::quote::shown;
 use super::refusal::Refusal;
 use super::request::{Request, Unresolved};
@@ -45,7 +46,7 @@ impl<T> Slot<T> {
 pub enum HostHolder {
     /// The app itself.
     App,
-    /// Another app of the same class and outpost that is older.
+    /// Another app of the same class and outpost that claims the host before it.
     Other {
         /// Ingress of that app.
         app: ObjectKey,
@@ -70,18 +71,22 @@ pub struct AppView<'a> {
     pub ingress: Option<&'a IngressFacts>,
     /// What it asks for; `None` unless it is opted in.
     pub request: Option<&'a Result<Request, Unresolved>>,
-    /// An older app with another outpost on one of the hosts: host, that app, its outpost.
+    /// An app with another outpost that comes first on one of the hosts: host, that app, its outpost.
     pub conflict: Option<(Host, ObjectKey, String)>,
     /// For each host of the request, who provides the route.
     pub holders: Vec<(Host, HostHolder)>,
     /// Hosts that the app's outpost Ingress still serves for other apps, whose own route is yet to come.
     pub lent_hosts: Vec<Host>,
-    /// Hosts that the app's outpost Ingress has to go on serving, for itself or for others.
+    /// Hosts in the app's outpost Ingress that it has to go on serving, for itself or for others.
     pub kept_hosts: Vec<Host>,
+    /// Who reads the app's outpost Ingress, and the outpost that it names, where both are known.
+    pub guard_of_route: Option<(Dialect, Outpost)>,
     /// Other Ingresses of the class on the app's hosts that do not ask for protection.
     pub open_neighbours: Vec<(Host, ObjectKey)>,
     /// Other Ingresses of the class that have TLS of the app's hosts passed through unopened.
     pub tls_passed_by: Vec<(Host, ObjectKey)>,
+    /// Canaries of other namespaces on the app's hosts, which share in its visitors.
+    pub canaries: Vec<(Host, ObjectKey)>,
     /// A regular expression on another Ingress that takes the outpost path: Ingress, host, path.
     pub swallowed_by: Option<(ObjectKey, Option<Host>, String)>,
     /// Whether an admission webhook rejected the route that the app should have, because of another app's.
@@ -219,7 +224,13 @@ fn protection(
         protection.service = service_if_needed(view, companions::service(namespace, &request.outpost, keys))?;
         let lent = view.lent_hosts.iter().filter(|host| !own_hosts.contains(host));
         let hosts: Vec<Host> = own_hosts.iter().chain(lent).cloned().collect();
-        protection.outpost_ingress = Some(companions::outpost_ingress(ingress, app, &hosts, request, keys));
+        protection.outpost_ingress = Some(companions::outpost_ingress(
+            ingress,
+            app,
+            &hosts,
+            (request.dialect, &request.outpost),
+            keys,
+        ));
     }
     Ok((protection, waiting))
 }
@@ -322,6 +333,8 @@ fn warnings(view: &AppView<'_>, ingress: &IngressFacts, app: &AppFacts, request:
     warnings.extend(neighbours.map(|(host, ingress)| Warning::OpenNeighbour { host, ingress }));
     let passing = view.tls_passed_by.iter().cloned();
     warnings.extend(passing.map(|(host, ingress)| Warning::TlsPassedThrough { host, ingress }));
+    let canaries = view.canaries.iter().cloned();
+    warnings.extend(canaries.map(|(host, ingress)| Warning::CanaryOfOthers { host, ingress }));
     warnings.extend(view.holders.iter().filter_map(|(host, holder)| match holder {
         HostHolder::App => None,
         HostHolder::Other { .. } if !request.has_route => None,

@@ -97,7 +97,10 @@ pub(super) trait DataPlane {
     }
 
     /// Annotations of the Ingress that routes the outpost path.
-    fn outpost_ingress_annotations(&self, app: &AppFacts, request: &Request) -> BTreeMap<String, String>;
+    fn outpost_ingress_annotations(&self, app: &AppFacts, outpost: &Outpost) -> BTreeMap<String, String>;
+
+    /// Whether that Ingress may have this annotation, whatever the app says.
+    fn may_be_on_route(&self, key: &str, value: &str, outpost: &Outpost) -> bool;
 
     /// The annotation by which an app, opted out or not, still sends its visitors through the outpost.
     fn annotation_using_outpost(&self, ingress: &IngressFacts, app: &AppFacts) -> Option<&'static str>;

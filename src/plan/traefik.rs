@@ -114,8 +114,7 @@ impl DataPlane for Traefik {
     }
 
     /// The entry points and the TLS of the app's routers: on others the route would not be where the app is.
-    fn outpost_ingress_annotations(&self, app: &AppFacts, _request: &Request) -> BTreeMap<String, String> {
-        let is_copied = |key: &str| key == ROUTER_ENTRYPOINTS || key.starts_with(ROUTER_TLS);
+    fn outpost_ingress_annotations(&self, app: &AppFacts, _outpost: &Outpost) -> BTreeMap<String, String> {
         let copied = app.annotations.iter().filter(|(key, _)| is_copied(key));
         let mut annotations: BTreeMap<_, _> =
             copied.map(|(key, value)| (key.to_string(), value.to_string())).collect();
@@ -125,9 +124,18 @@ impl DataPlane for Traefik {
         annotations
     }
 
+    fn may_be_on_route(&self, key: &str, _value: &str, _outpost: &Outpost) -> bool {
+        key == ROUTER_PRIORITY || is_copied(key)
+    }
+
     fn annotation_using_outpost(&self, ingress: &IngressFacts, _app: &AppFacts) -> Option<&'static str> {
         (!ingress.middlewares.is_empty()).then_some(ROUTER_MIDDLEWARES)
     }
+}
+
+/// Whether the annotation `key` of an app says where its routers listen, so that its route needs it as well.
+fn is_copied(key: &str) -> bool {
+    key == ROUTER_ENTRYPOINTS || key.starts_with(ROUTER_TLS)
 }
 
 fn forward_auth(outpost: &Outpost, settings: &Settings) -> ForwardAuth {

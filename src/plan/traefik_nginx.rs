@@ -3,13 +3,14 @@
 //! Values and limits were read from the provider `kubernetesIngressNGINX` of Traefik 3.7.9 and tried on 3.7.15.
 
 use super::dialect::DataPlane;
+use super::outpost::Outpost;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::warning::Warning;
 use super::{challenge, nginx};
 use crate::config::{AuthRoute, Settings};
 use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH};
-use crate::facts::{AppFacts, IngressFacts, is_go_true};
+use crate::facts::{AppFacts, IngressFacts, is_true_to_some};
 use std::collections::BTreeMap;
 
 /// The annotations without any one of which the check is gone, or not what it was.
@@ -18,12 +19,6 @@ const SERVER_ALIAS: &str = "nginx.ingress.kubernetes.io/server-alias";
 
 /// What the keys of annotations with pieces of nginx's configuration end in.
 const SNIPPET: &str = "-snippet";
-
-/// Whether Traefik takes `value` for true: it knows the one word, in any case. The short spellings of ingress-nginx count as well,
-/// since whoever wrote one meant it, and it is true again where nginx serves the Ingress.
-fn is_true(value: &str) -> bool {
-    value.eq_ignore_ascii_case("true") || is_go_true(value)
-}
 
 /// See the module's documentation.
 pub(super) struct TraefikNginx;
@@ -51,7 +46,7 @@ impl DataPlane for TraefikNginx {
         _settings: &Settings,
     ) -> Result<(), Refusal> {
         challenge::check(app)?;
-        nginx::check_common(ingress, app, is_true)?;
+        nginx::check_common(ingress, app, is_true_to_some)?;
         let found = |key: &str| app.annotation(key).map(str::to_owned);
         if let Some(found) = found(nginx::UPSTREAM_VHOST) {
             return Err(Refusal::UpstreamHost { key: nginx::UPSTREAM_VHOST.to_owned(), found });
@@ -92,8 +87,12 @@ impl DataPlane for TraefikNginx {
         ])
     }
 
-    fn outpost_ingress_annotations(&self, _app: &AppFacts, request: &Request) -> BTreeMap<String, String> {
-        nginx::route_annotations(request)
+    fn outpost_ingress_annotations(&self, _app: &AppFacts, outpost: &Outpost) -> BTreeMap<String, String> {
+        nginx::route_annotations(outpost)
+    }
+
+    fn may_be_on_route(&self, key: &str, value: &str, outpost: &Outpost) -> bool {
+        nginx::route_annotations(outpost).get(key).is_some_and(|own| own == value)
     }
 
     fn annotation_using_outpost(&self, _ingress: &IngressFacts, app: &AppFacts) -> Option<&'static str> {

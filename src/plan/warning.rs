@@ -22,6 +22,12 @@ pub enum Warning {
     TlsPassedThrough { host: Host, ingress: ObjectKey },
 
     #[error(
+        "Ingress {ingress} of another namespace is a canary on {host}: it receives visitors of this app with their identity headers, \
+         after their login. Delete it, or take its canary annotation away, unless that is meant"
+    )]
+    CanaryOfOthers { host: Host, ingress: ObjectKey },
+
+    #[error(
         "the wildcard host {host} needs a provider of the type \"Forward auth (domain level)\" in authentik"
     )]
     WildcardHost { host: Host },
@@ -128,9 +134,10 @@ pub enum Warning {
 
 impl Warning {
     /// All that [`Warning::reason`] may answer.
-    pub const REASONS: [&'static str; 21] = [
+    pub const REASONS: [&'static str; 22] = [
         "OpenNeighbour",
         "TlsPassedThrough",
+        "CanaryOfOthers",
         "WildcardHost",
         "DefaultBackend",
         "SatisfyAny",
@@ -157,6 +164,7 @@ impl Warning {
         match self {
             Self::OpenNeighbour { .. } => "OpenNeighbour",
             Self::TlsPassedThrough { .. } => "TlsPassedThrough",
+            Self::CanaryOfOthers { .. } => "CanaryOfOthers",
             Self::WildcardHost { .. } => "WildcardHost",
             Self::DefaultBackend => "DefaultBackend",
             Self::SatisfyAny { .. } => "SatisfyAny",

@@ -86,7 +86,7 @@ async fn a_second_outpost_on_a_host_is_refused_until_the_host_is_free() -> Resul
 }
 
 #[tokio::test]
-async fn an_older_app_that_opts_in_takes_the_route_over() -> Result<()> {
+async fn an_older_app_that_opts_in_uses_the_route_that_stands() -> Result<()> {
     let scene = Scene::new(PROGRAM).await?;
     let _controller = scene.controller(&[]).await?;
     scene.create::<Ingress>(scene.app("z-older", HOST)).await?;
@@ -95,8 +95,9 @@ async fn an_older_app_that_opts_in_takes_the_route_over() -> Result<()> {
     scene.until_names::<Ingress>(&["a-younger", "a-younger-outpost-path", "z-older"]).await?;
     scene.until_event("a-younger", "OpenNeighbour").await?;
     scene.annotate("z-older", OPT_IN, Some("true")).await?;
-    scene.until_names::<Ingress>(&["a-younger", "z-older", "z-older-outpost-path"]).await?;
-    scene.until_protected("a-younger").await?;
     scene.until_protected("z-older").await?;
+    scene.until_event("z-older", "RouteOfOtherApp").await?;
+    scene.until_protected("a-younger").await?;
+    scene.until_names::<Ingress>(&["a-younger", "a-younger-outpost-path", "z-older"]).await?;
     Ok(())
 }

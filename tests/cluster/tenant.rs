@@ -31,6 +31,7 @@ const OUTPOST_SERVICE: &str = "authentik-proxy-outpost";
 const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 const OUTPOST_KEY: &str = "sso.djieno.com/outpost";
 const SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
+const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
 const EVIL: &str = "evil.example.com";
 
 /// Name of the request headers of the route `host`.
@@ -110,6 +111,30 @@ impl Tenancy {
         Ok(())
     }
 
+    /// An app of the tenant's, and a younger one of somebody else's, both protected.
+    async fn older_app_and_victim(&self) -> Result<Victim> {
+        self.create::<Ingress>(self.app("app", "a.example.com")).await?;
+        self.until_status("app", "Protected").await?;
+        Victim::new(&self.scene).await
+    }
+
+    /// Has the route of the tenant's app these rules, this label and these annotations of ingress-nginx.
+    async fn turn_route(&self, annotations: Value, outpost: &str, rules: &[Value]) -> Result<()> {
+        let annotations: serde_json::Map<String, Value> = annotations
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (format!("nginx.ingress.kubernetes.io/{key}"), value.clone()))
+            .collect();
+        let metadata = json!({ "annotations": annotations, "labels": { OUTPOST_KEY: outpost } });
+        self.edit::<Ingress>(
+            "app-outpost-path",
+            &json!({ "metadata": metadata, "spec": { "rules": rules } }),
+        )
+        .await?;
+        Ok(())
+    }
+
     async fn until_status(&self, name: &str, wanted: &str) -> Result<Ingress> {
         eventually(format!("status {wanted} of {name}"), PATIENCE, || async {
             let ingress = self.api::<Ingress>().get(name).await?;
@@ -126,6 +151,75 @@ impl Tenancy {
         ensure!(annotation(&refused, "nginx.ingress.kubernetes.io/auth-url").is_none());
         Ok(())
     }
+}
+
+/// The host of somebody else's app.
+const SHOP: &str = "shop.example.com";
+
+/// Somebody else's app, protected.
+struct Victim {
+    app: Ingress,
+    route: Ingress,
+}
+
+impl Victim {
+    async fn new(scene: &Scene) -> Result<Self> {
+        // Ages are in seconds.
+        sleep(Duration::from_millis(1100)).await;
+        scene.create::<Ingress>(scene.opted_in("shop", SHOP)).await?;
+        let app = scene.until_protected("shop").await?;
+        Ok(Self { app, route: scene.ingress("shop-outpost-path").await? })
+    }
+
+    /// Nothing of it is touched.
+    async fn is_as_it_was(&self, scene: &Scene) -> Result<()> {
+        sleep(QUIET).await;
+        let app = scene.ingress("shop").await?;
+        ensure!(app.resource_version() == self.app.resource_version(), "{app:?}");
+        self.has_its_route(scene).await
+    }
+
+    /// It may have told of what was wrong for a moment.
+    async fn stays_protected(&self, scene: &Scene) -> Result<()> {
+        sleep(QUIET).await;
+        let app = scene.until_protected("shop").await?;
+        ensure!(injected(&app) == injected(&self.app), "{app:?}");
+        self.has_its_route(scene).await
+    }
+
+    async fn has_its_route(&self, scene: &Scene) -> Result<()> {
+        let route = scene.ingress("shop-outpost-path").await?;
+        ensure!(route.resource_version() == self.route.resource_version(), "{route:?}");
+        Ok(())
+    }
+
+    /// It stays protected, and says that something is wrong, in a message with all these parts.
+    async fn is_reported(&self, scene: &Scene, parts: &[&str]) -> Result<()> {
+        let reported = scene.until_status("shop", "Refused").await?;
+        scene.until_event("shop", "ForeignRoute").await?;
+        let message = annotation(&reported, MESSAGE).unwrap_or_default();
+        ensure!(parts.iter().all(|part| message.contains(part)), "{message}");
+        ensure!(injected(&reported).len() == injected(&self.app).len() + 1, "{reported:?}");
+        self.has_its_route(scene).await
+    }
+}
+
+/// The rule of a route.
+fn rule(host: &str, service: &str, port: u16) -> Value {
+    rule_at(host, OUTPOST_PATH, service, port)
+}
+
+fn rule_at(host: &str, path: &str, service: &str, port: u16) -> Value {
+    json!({ "host": host, "http": { "paths": [{
+        "path": path,
+        "pathType": "ImplementationSpecific",
+        "backend": { "service": { "name": service, "port": { "number": port } } },
+    }] } })
+}
+
+fn hosts_of(ingress: &Ingress) -> Vec<&str> {
+    let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());
+    rules.filter_map(|rule| rule.host.as_deref()).collect()
 }
 
 /// Waits until `api` has the object `name` as `is_right` wants it.
@@ -363,17 +457,106 @@ async fn a_host_that_is_protected_stays_where_it_is() -> Result<()> {
     tenancy.delete::<Ingress>("old").await?;
     scene.until_protected("shop").await?;
 
-    for (path, path_type, is_opted_in) in [
-        (OUTPOST_PATH, "Prefix", false),
-        ("/outpost.goauthentik.io/", "ImplementationSpecific", false),
-        ("/outpost.goauthentik.io/auth", "Prefix", true),
+    for (path, path_type, is_opted_in, is_canary) in [
+        (OUTPOST_PATH, "Prefix", "false", "false"),
+        ("/outpost.goauthentik.io/", "ImplementationSpecific", "false", "false"),
+        ("/outpost.goauthentik.io/auth", "Prefix", "true", "false"),
+        (OUTPOST_PATH, "ImplementationSpecific", "false", "true"),
     ] {
-        let theirs = rule(path, path_type).annotation(OPT_IN, if is_opted_in { "true" } else { "false" });
+        let theirs = rule(path, path_type).annotation(OPT_IN, is_opted_in).annotation(CANARY, is_canary);
         tenancy.create::<Ingress>(theirs).await?;
         let reported = scene.until_status("shop", "Refused").await?;
         assert_eq!(injected(&reported).len(), protection + 1, "{reported:?}");
         tenancy.delete::<Ingress>("young").await?;
         scene.until_protected("shop").await?;
+    }
+
+    tenancy.create::<Ingress>(rule("/", "Prefix").annotation(CANARY, "true")).await?;
+    scene.until_event("shop", "CanaryOfOthers").await?;
+    scene.until_protected("shop").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_route_that_he_turns_while_his_app_is_refused_takes_nobodys_host() -> Result<()> {
+    let tenancy = Tenancy::new().await?;
+    let victim = tenancy.older_app_and_victim().await?;
+    let before = tenancy.api::<Ingress>().get("app-outpost-path").await?;
+    tenancy.edit::<Ingress>("app", &json!({ "metadata": { "annotations": { OPT_IN: "yes" } } })).await?;
+    tenancy.until_status("app", "Refused").await?;
+
+    let to_evil = [rule("a.example.com", "evil", 80), rule(SHOP, "evil", 80)];
+    tenancy.turn_route(json!({ "canary": "false" }), "proxy-outpost", &to_evil).await?;
+    let is_as_before = |route: &Ingress| {
+        let (now, then) = (&route.metadata, &before.metadata);
+        route.spec == before.spec && now.labels == then.labels && now.annotations == then.annotations
+    };
+    until(tenancy.api(), "app-outpost-path", is_as_before).await?;
+    victim.stays_protected(&tenancy.scene).await?;
+
+    // By its label through another outpost, on a host that his app asks for.
+    let hosts = ["a.example.com", SHOP].map(|host| rule_at(host, "/", "app", 80));
+    tenancy.edit::<Ingress>("app", &json!({ "spec": { "rules": hosts } })).await?;
+    let to_staff = [rule("a.example.com", "authentik-staff", 9000), rule(SHOP, "authentik-staff", 9000)];
+    tenancy.turn_route(json!({}), "staff", &to_staff).await?;
+    until(tenancy.api(), "app-outpost-path", |route: &Ingress| hosts_of(route) == ["a.example.com"]).await?;
+    victim.stays_protected(&tenancy.scene).await
+}
+
+#[tokio::test]
+async fn a_route_that_he_turns_while_his_app_is_kept_from_going_is_reported() -> Result<()> {
+    let tenancy = Tenancy::new().await?;
+    let victim = tenancy.older_app_and_victim().await?;
+    let finalizer = json!({ "metadata": { "finalizers": ["evil.example.com/never"] } });
+    tenancy.edit::<Ingress>("app", &finalizer).await?;
+    tenancy.delete::<Ingress>("app").await?;
+    tenancy.turn_route(json!({}), "proxy-outpost", &[rule(SHOP, "evil", 80)]).await?;
+    victim.is_reported(&tenancy.scene, &["app-outpost-path", "not as this controller would make it"]).await?;
+    tenancy.edit::<Ingress>("app", &json!({ "metadata": { "finalizers": null } })).await?;
+    tenancy.scene.until_protected("shop").await?;
+    victim.has_its_route(&tenancy.scene).await
+}
+
+#[tokio::test]
+async fn a_service_of_his_that_he_turns_is_reported_to_whom_his_route_serves() -> Result<()> {
+    let tenancy = Tenancy::new().await?;
+    let scene = &tenancy.scene;
+    let right = external_name_service(&tenancy.home, OUTPOST_SERVICE, OUTPOST_HOST, 9000);
+    tenancy.create::<Service>(right).await?;
+    tenancy.create::<Ingress>(tenancy.app("app", SHOP)).await?;
+    tenancy.until_status("app", "Protected").await?;
+    scene.create::<Ingress>(scene.opted_in("shop", SHOP)).await?;
+    let protected = scene.until_protected("shop").await?;
+    tenancy.edit::<Service>(OUTPOST_SERVICE, &json!({ "spec": { "externalName": EVIL } })).await?;
+    let reported = scene.until_status("shop", "Refused").await?;
+    let message = annotation(&reported, MESSAGE).unwrap_or_default();
+    assert!(message.contains("app-outpost-path"), "{message}");
+    assert_eq!(injected(&reported).len(), injected(&protected).len() + 1, "{reported:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_app_that_is_protected_elsewhere_takes_nobodys_host() -> Result<()> {
+    let tenancy = Tenancy::new().await?;
+    let scene = &tenancy.scene;
+    for (name, outpost) in [("app", "proxy-outpost"), ("old", "staff")] {
+        let app = tenancy.app(name, &format!("{name}.example.com")).annotation(OUTPOST_KEY, outpost);
+        tenancy.create::<Ingress>(app).await?;
+        tenancy.until_status(name, "Protected").await?;
+    }
+    let victim = Victim::new(scene).await?;
+    for (name, status) in [("app", "Protected"), ("old", "Refused")] {
+        let hosts = [&format!("{name}.example.com"), SHOP].map(|host| rule_at(host, "/", name, 80));
+        tenancy.edit::<Ingress>(name, &json!({ "spec": { "rules": hosts } })).await?;
+        let is_told = |app: &Ingress| {
+            annotation(app, STATUS) == Some(status)
+                && annotation(app, "nginx.ingress.kubernetes.io/auth-url")
+                    .is_some_and(|url| status == "Refused" || url.contains("$host"))
+        };
+        let told = until(tenancy.api::<Ingress>(), name, is_told).await?;
+        let message = annotation(&told, MESSAGE).unwrap_or_default();
+        assert!(status == "Protected" || message.contains("is already protected through"), "{message}");
+        victim.is_as_it_was(scene).await?;
     }
     Ok(())
 }

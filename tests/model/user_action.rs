@@ -5,18 +5,22 @@ use super::world::OPT_IN;
 use ingress_sso::contract::{outpost_ingress_name, service_name};
 use ingress_sso::facts::ObjectKey;
 use ingress_sso_testbed::builders::ingress;
+use k8s_openapi::api::networking::v1::{Ingress, IngressServiceBackend};
 
 const NAMESPACE: &str = "apps";
 
 /// Where routes are turned to.
 const ELSEWHERE: &str = "elsewhere.example.com";
 
+/// The Service that they are turned to.
+const ASTRAY: &str = "astray";
+
 /// What the owner of an app wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct App {
     host: &'static str,
     outpost: Option<&'static str>,
-    is_on: bool,
+    opt_in: Option<&'static str>,
 }
 
 /// One thing that somebody does. Apps go by their number, of which the first is the oldest.
@@ -29,6 +33,8 @@ pub(crate) enum UserAction {
     DeleteRoute(usize),
     /// Turn the route of this app to another host.
     EditRoute(usize),
+    /// Turn the route of this app to another Service.
+    TurnRoute(usize),
     /// Delete the route of this app, and put something else under its name.
     ReplaceRoute(usize),
     /// Delete the Service to the usual outpost.
@@ -38,12 +44,17 @@ pub(crate) enum UserAction {
 impl App {
     /// Asks for protection on this host.
     pub(crate) const fn on(host: &'static str) -> Self {
-        Self { host, outpost: None, is_on: true }
+        Self { host, outpost: None, opt_in: Some("true") }
     }
 
     /// Does not ask.
     pub(crate) const fn off(self) -> Self {
-        Self { is_on: false, ..self }
+        Self { opt_in: None, ..self }
+    }
+
+    /// Asks in words that nobody understands.
+    pub(crate) const fn refused(self) -> Self {
+        Self { opt_in: Some("yes"), ..self }
     }
 
     pub(crate) const fn behind(self, outpost: &'static str) -> Self {
@@ -63,6 +74,17 @@ fn service_key() -> ObjectKey {
     ObjectKey::new(NAMESPACE, service_name("alpha"))
 }
 
+fn services_of(route: &mut Ingress) -> impl Iterator<Item = &mut IngressServiceBackend> {
+    let rules = route.spec.iter_mut().flat_map(|spec| spec.rules.iter_mut().flatten());
+    let paths = rules.flat_map(|rule| rule.http.iter_mut().flat_map(|http| &mut http.paths));
+    paths.filter_map(|path| path.backend.service.as_mut())
+}
+
+/// Whether somebody turned `route` to another Service.
+pub(crate) fn leads_astray(route: &Ingress) -> bool {
+    services_of(&mut route.clone()).any(|service| service.name == ASTRAY)
+}
+
 impl UserAction {
     /// Whether it makes a difference.
     pub(crate) fn is_news(self, cluster: &Cluster, apps: &[Option<App>]) -> bool {
@@ -76,6 +98,7 @@ impl UserAction {
                 let is_turned = |(_, host, _): &(_, String, _)| host == ELSEWHERE;
                 route(slot).is_some_and(|route| !places(route).iter().any(is_turned))
             }
+            Self::TurnRoute(slot) => route(slot).is_some_and(|route| !leads_astray(route)),
             Self::DeleteService => cluster.services.contains_key(&service_key()),
         }
     }
@@ -87,7 +110,8 @@ impl UserAction {
                 apps[slot] = Some(app);
                 let age = 1 + u32::try_from(slot).unwrap_or_default();
                 let builder = ingress(NAMESPACE, &app_key(slot).name).host(app.host).created(age);
-                let builder = if app.is_on { builder.annotation(OPT_IN, "true") } else { builder };
+                let builder =
+                    app.opt_in.iter().fold(builder, |builder, opt_in| builder.annotation(OPT_IN, opt_in));
                 let builder = app
                     .outpost
                     .iter()
@@ -108,6 +132,11 @@ impl UserAction {
                 let rules = route.spec.get_or_insert_default().rules.get_or_insert_default();
                 for rule in rules {
                     rule.host = Some(ELSEWHERE.to_owned());
+                }
+            }),
+            Self::TurnRoute(slot) => cluster.tamper(&route_key(slot), |route| {
+                for service in services_of(route) {
+                    ASTRAY.clone_into(&mut service.name);
                 }
             }),
             Self::DeleteService => cluster.delete_service(&service_key()),

@@ -3,7 +3,7 @@
 use super::super::cluster::{Cluster, STATUS, places};
 use super::super::controller::{all_objects, index_of, still_to_do};
 use super::super::ownership;
-use super::super::user_action::app_key;
+use super::super::user_action::{app_key, leads_astray};
 use super::super::world::OPT_IN;
 use super::run::Run;
 use super::{SETTINGS, State, facts, number};
@@ -44,6 +44,9 @@ impl State {
             .find(|place| !seen.insert(place.clone()));
         if let Some(place) = twice {
             return Some(format!("{place:?} is routed twice"));
+        }
+        if let Some((key, _)) = self.cluster.our_routes().find(|(_, route)| leads_astray(route)) {
+            return Some(format!("{key} leads astray"));
         }
         self.apps.iter().enumerate().find_map(|(slot, app)| {
             let key = app_key(slot);

@@ -7,6 +7,7 @@ mod values;
 
 use super::companions;
 use super::dialect::DataPlane;
+use super::outpost::Outpost;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::warning::Warning;
@@ -162,16 +163,25 @@ impl DataPlane for Nginx {
         headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
-    fn outpost_ingress_annotations(&self, _app: &AppFacts, request: &Request) -> BTreeMap<String, String> {
-        let mut annotations = route_annotations(request);
-        annotations.insert(CUSTOM_HTTP_ERRORS.to_owned(), NO_ANSWER.to_owned());
-        annotations.extend(buffers());
-        annotations
+    fn outpost_ingress_annotations(&self, _app: &AppFacts, outpost: &Outpost) -> BTreeMap<String, String> {
+        own_route_annotations(outpost)
+    }
+
+    fn may_be_on_route(&self, key: &str, value: &str, outpost: &Outpost) -> bool {
+        own_route_annotations(outpost).get(key).is_some_and(|own| own == value)
     }
 
     fn annotation_using_outpost(&self, _ingress: &IngressFacts, app: &AppFacts) -> Option<&'static str> {
         auth_url_to_outpost(app)
     }
+}
+
+/// Annotations of a route to `outpost`: those that every reader needs, and those for ingress-nginx itself.
+fn own_route_annotations(outpost: &Outpost) -> BTreeMap<String, String> {
+    let mut annotations = route_annotations(outpost);
+    annotations.insert(CUSTOM_HTTP_ERRORS.to_owned(), NO_ANSWER.to_owned());
+    annotations.extend(buffers());
+    annotations
 }
 
 fn buffers() -> impl Iterator<Item = (String, String)> {
@@ -205,10 +215,10 @@ pub(super) fn redirect_warnings(app: &AppFacts) -> Vec<Warning> {
 }
 
 /// Annotations that every route to the outpost needs.
-pub(super) fn route_annotations(request: &Request) -> BTreeMap<String, String> {
+pub(super) fn route_annotations(outpost: &Outpost) -> BTreeMap<String, String> {
     // Under a cluster-wide login the login page itself would need a login.
     let mut annotations = BTreeMap::from([(ENABLE_GLOBAL_AUTH.to_owned(), "false".to_owned())]);
-    if request.outpost.address.scheme == Scheme::Https {
+    if outpost.address.scheme == Scheme::Https {
         annotations.insert(BACKEND_PROTOCOL.to_owned(), "HTTPS".to_owned());
     }
     annotations
