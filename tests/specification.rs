@@ -2112,6 +2112,14 @@ fn opting_out() -> Vec<Case> {
             ),
         )
         .by(["1. annotate n8n-prd/n8n: nothing"]),
+        Case::new(
+            "… and keeps it once nothing else is left that tells of us",
+            World::new()
+                .app(unasked().nginx("auth-url", "https://app.djieno.com/outpost.goauthentik.io/auth/nginx"))
+                .app(seed_route()),
+            unprotected_but("RouteStillUsed", ["nginx.ingress.kubernetes.io/auth-url"]),
+        )
+        .by([]),
     ]
 }
 

@@ -397,7 +397,9 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys, middlewares: &[Arc<str>
     }
     let opt_in = annotation(&ingress.metadata, &keys.opt_in);
     let closed = closed(&ingress.metadata);
-    if owned.is_empty() && opt_in.is_none() && middlewares.is_empty() && closed.is_empty() {
+    // Whoever takes the request back may go on with an auth-url of his own, and with the route that it leads through.
+    let asks_outpost = annotation(&ingress.metadata, AUTH_URL).is_some_and(|url| url.contains(OUTPOST_PATH));
+    if owned.is_empty() && opt_in.is_none() && middlewares.is_empty() && closed.is_empty() && !asks_outpost {
         return Role::Bystander;
     }
     let spec = ingress.spec.as_ref();
