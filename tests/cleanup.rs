@@ -281,7 +281,7 @@ async fn all_is_as_before_the_controller_came() -> Result<()> {
     let summary = lines.split_off(lines.len() - 2);
     let wanted = ALL.replace("took back", "would take back");
     assert_eq!(format!("{}\n", summary[0]), wanted, "{rehearsal:?}");
-    assert_eq!(lines.len(), 19, "{rehearsal:?}");
+    assert_eq!(lines.len(), 18, "{rehearsal:?}");
     let edit = format!("edit {STATUS}, {LIST} of Ingress {}/list", scene.namespace());
     for line in [&*edit, "annotate Ingress other/shop", "delete Service other/authentik-proxy-outpost"] {
         assert!(lines.contains(&line), "{line}: {rehearsal:?}");
@@ -296,7 +296,7 @@ async fn all_is_as_before_the_controller_came() -> Result<()> {
     assert_eq!(snapshot(&scene).await?, before);
     assert_eq!(owned(&scene).await?, Vec::<String>::new());
     let spent = &writes(&scene).await? - &start;
-    assert_eq!(spent.total(), 19, "{spent}");
+    assert_eq!(spent.total(), 18, "{spent}");
     no_outage_since(&scene, &since, 3).await?;
     assert!(Api::<Lease>::default_namespaced(scene.client()).get_opt("ingress-sso").await?.is_none());
 
