@@ -28,7 +28,7 @@ async fn what_render_prints_is_accepted_and_the_controller_finds_it_right() -> R
     let wanted = ["by-host", "by-host-outpost-path", "direct", "direct-outpost-path"];
     assert_eq!(scene.names::<Ingress>().await?, wanted);
     assert_eq!(scene.names::<Service>().await?, ["authentik-proxy-outpost"]);
-    assert_eq!(scene.names::<ConfigMap>().await?.len(), 2);
+    assert_eq!(scene.names::<ConfigMap>().await?.len(), 1);
 
     let before = scene.ingress("direct").await?;
     let _controller = scene.controller(&[]).await?;
