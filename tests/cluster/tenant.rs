@@ -327,7 +327,7 @@ async fn what_leads_to_the_outpost_is_set_right_when_it_is_turned() -> Result<()
     let _ = tenancy.create::<ConfigMap>(serde_json::from_value::<ConfigMap>(evil)?).await;
     let is_right = |found: &ConfigMap| {
         found.data.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())).collect::<Vec<_>>()
-            == [("Forwarded", ""), ("X-Original-URI", "")]
+            == [("Forwarded", ""), ("X-Forwarded-Host", "$host"), ("X-Original-URI", "")]
     };
     until(tenancy.api(), HEADERS, is_right).await?;
     Ok(())
