@@ -81,14 +81,15 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
     }
     probe::add(&mut trials);
     traefik::add(&mut trials);
-    annotations::add(&mut trials);
     limits::add(&mut trials);
     trials.all
 }
 
-/// Those that change what all share, so they come one by one when the others are done.
+/// Those that change what all share, or that a reload of nginx for another test would disturb, so they come one by one when the others
+/// are done.
 fn last_trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
     let mut trials = Trials { runtime: Arc::clone(runtime), all: Vec::new() };
+    annotations::add(&mut trials);
     attacks::add_last(&mut trials);
     trials.all
 }
