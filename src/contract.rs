@@ -131,11 +131,6 @@ impl Keys {
         }
     }
 
-    /// Annotations by which the controller says how an app is.
-    pub fn said(&self) -> [&String; 3] {
-        [&self.status, &self.message, &self.headers_uid]
-    }
-
     /// The prefix itself.
     pub fn prefix(&self) -> &str {
         &self.prefix

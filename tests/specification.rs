@@ -2099,12 +2099,6 @@ fn opting_out() -> Vec<Case> {
         )
         .by(["1. annotate n8n-prd/n8n: nothing"]),
         Case::new(
-            "So does one that somebody else wrote: nothing is said of an app that does not ask",
-            World::new().app(unasked().sso("status", "Protected").sso("message", "why")),
-            Expected::Unprotected,
-        )
-        .by(["1. edit n8n-prd/n8n: sso.djieno.com/message away, sso.djieno.com/status away"]),
-        Case::new(
             "An auth-url of the user's own that needs the route keeps it",
             World::new()
                 .app(applied(

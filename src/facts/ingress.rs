@@ -399,9 +399,7 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys, middlewares: &[Arc<str>
     let closed = closed(&ingress.metadata);
     // Whoever takes the request back may go on with an auth-url of his own, and with the route that it leads through.
     let asks_outpost = annotation(&ingress.metadata, AUTH_URL).is_some_and(|url| url.contains(OUTPOST_PATH));
-    let is_told_of = keys.said().iter().any(|key| annotation(&ingress.metadata, key).is_some());
-    let is_of_ours = !owned.is_empty() || !middlewares.is_empty() || !closed.is_empty();
-    if opt_in.is_none() && !is_of_ours && !is_told_of && !asks_outpost {
+    if owned.is_empty() && opt_in.is_none() && middlewares.is_empty() && closed.is_empty() && !asks_outpost {
         return Role::Bystander;
     }
     let spec = ingress.spec.as_ref();

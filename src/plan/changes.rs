@@ -245,7 +245,7 @@ pub fn app_plan(view: &AppView<'_>, decision: &Decision, keys: &Keys, is_overdue
     }
     let given_up: Vec<Change> = give_up_route(view, decision, keys).into_iter().collect();
     let mut plan = match decision {
-        Decision::Unprotect => unprotect(view, keys),
+        Decision::Unprotect => unprotect(view),
         Decision::Protect(protection) => protect(view, protection, keys),
         Decision::Refuse(refusal) => {
             let status = Status::unprotected(State::Refused, refusal.reason(), refusal.to_string());
@@ -325,10 +325,10 @@ fn companions(view: &AppView<'_>, protection: &Protection, keys: &Keys) -> Vec<V
 }
 
 /// The annotations, after which the route goes; what is shared follows when its last user is gone.
-fn unprotect(view: &AppView<'_>, keys: &Keys) -> AppPlan {
+fn unprotect(view: &AppView<'_>) -> AppPlan {
     let mut plan = AppPlan::default();
     if let Some((ingress, app)) = view.ingress.and_then(|ingress| Some((ingress, ingress.app()?))) {
-        let (stage, is_all) = take_out_annotations(ingress, app, keys);
+        let (stage, is_all) = take_out_annotations(ingress, app);
         plan.stages.push(stage);
         plan.is_partial = !is_all;
     }
@@ -343,12 +343,9 @@ fn outpost_used_after_opt_out(view: &AppView<'_>) -> Option<&'static str> {
 }
 
 /// The request after which nothing of ours is on the app's Ingress: what we applied goes with our claim to it, and of a list
-/// that we edited only our entry. What somebody else said in our name goes as well: nothing is said of an app that does not ask. It
-/// may take two: then only the first, and false.
-fn take_out_annotations(ingress: &IngressFacts, app: &AppFacts, keys: &Keys) -> (Vec<Change>, bool) {
-    let said = keys.said().into_iter().filter(|key| app.foreign_annotation(key).is_some());
-    let said = said.map(|key| (key.clone(), None));
-    let edits: BTreeMap<_, _> = open(app).chain(traefik::without_ours(ingress, app)).chain(said).collect();
+/// that we edited only our entry. It may take two: then only the first, and false.
+fn take_out_annotations(ingress: &IngressFacts, app: &AppFacts) -> (Vec<Change>, bool) {
+    let edits: BTreeMap<_, _> = open(app).chain(traefik::without_ours(ingress, app)).collect();
     if !edits.is_empty() {
         // What others applied as well stays with them; our claim to it goes with the next look.
         let applied = app.owned_alone().map(|key| (key.to_owned(), None));
@@ -475,7 +472,8 @@ fn annotate(
     let is_forged = |key: &&&String| {
         app.foreign_annotation(key).is_some_and(|found| wanted.get(**key).map(String::as_str) != Some(found))
     };
-    let forged: Vec<&String> = keys.said().iter().filter(is_forged).copied().collect();
+    let own = [&keys.status, &keys.message, &keys.headers_uid];
+    let forged: Vec<&String> = own.iter().filter(is_forged).copied().collect();
     let is_set = wanted.iter().all(|(key, value)| app.annotation(key) == Some(value));
     let is_left_over = app.owned.iter().any(|key| !wanted.contains_key(&**key));
     let is_applied = is_set && !is_left_over && forged.is_empty();
