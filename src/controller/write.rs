@@ -222,6 +222,7 @@ impl Writer {
     async fn hand_over<K: Watched>(&self, hand_over: &HandOver) -> Result<(), WriteError> {
         let HandOver { kind, key, identity, labels, annotations } = hand_over;
         let what = format!("cannot read {kind} {key}");
+        let before = self.index.with(|index| index.view(key).ingress.cloned());
         let api = self.api::<K>(key);
         let Some(found) = self.call(&what, api.get_metadata_opt(&key.name)).await? else {
             self.tell(self.index.with(|index| index.forget(source(*kind), key, Some(identity))));
@@ -242,7 +243,14 @@ impl Writer {
             "annotations": gone(annotations),
             "managedFields": others,
         } });
-        self.merge::<K>(*kind, key, &patch).await
+        self.merge::<K>(*kind, key, &patch).await?;
+        if self.is_rehearsal && *kind == Kind::Ingress {
+            // The answer has back what an earlier request of the rehearsal took away.
+            let disowned = before
+                .map_or_else(Vec::new, |facts| self.index.with(|index| index.replace(facts.disowned())));
+            self.tell(disowned);
+        }
+        Ok(())
     }
 
     /// Server-side apply, as a rule without force: a value that somebody else set is theirs, and a conflict is an error.

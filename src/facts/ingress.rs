@@ -308,6 +308,15 @@ impl IngressFacts {
         }
     }
 
+    /// The same app, of which no annotation is this controller's.
+    #[must_use]
+    pub fn disowned(mut self) -> Self {
+        if let Role::App(app) = &mut self.role {
+            (app.owned, app.shared, app.edited) = Default::default();
+        }
+        self
+    }
+
     /// Has the texts that other Ingresses have, too, in common with them.
     pub fn share(&mut self, names: &mut Names) {
         let mut share = |text: &mut Arc<str>| names.share(text);

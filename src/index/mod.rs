@@ -249,6 +249,12 @@ impl Index {
         keys
     }
 
+    /// Takes an Ingress to be so, whatever the API showed.
+    pub fn replace(&mut self, facts: IngressFacts) -> Vec<Key> {
+        let key = facts.key.clone();
+        self.replace_ingress(&key, Some(facts))
+    }
+
     /// Takes in a Service in an app's namespace.
     pub fn observe_service(&mut self, facts: ServiceFacts) -> Vec<Key> {
         let key = facts.key.clone();
