@@ -366,7 +366,7 @@ async fn nothing_is_sent_that_could_log_anyone_in() -> Result<()> {
     let outpost = Outpost::start(anywhere(), Flavour::Rust, vec![provider()]).await?;
     assert_eq!(conclusion(APP, &outpost).await, Conclusion::Served);
     let requests = outpost.requests();
-    assert_eq!(requests.len(), 5, "ping, auth check, login; a path and a header: {requests:#?}");
+    assert_eq!(requests.len(), 6, "ping, auth check, login; a path, a host and a header: {requests:#?}");
     let allowed =
         ["host", "user-agent", "x-forwarded-host", "x-forwarded-proto", "x-original-url", "x-original-uri"];
     for recorded in &requests {
