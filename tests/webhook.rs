@@ -90,12 +90,15 @@ async fn the_next_app_gets_the_route_although_the_webhook_tolerates_only_one() -
     world.opt("older", None).await?;
     world.until_names(&["older", "younger", "younger-outpost-path"]).await?;
     world.until_status("younger", "Protected").await?;
-    // And back again, which the older one wins by its age.
+    // Back again, it uses the route that stands, and has it when the younger one goes.
     world.opt("older", Some("true")).await?;
-    world.until_names(&["older", "older-outpost-path", "younger"]).await?;
     for name in ["older", "younger"] {
         world.until_status(name, "Protected").await?;
     }
+    world.until_names(&["older", "younger", "younger-outpost-path"]).await?;
+    world.opt("younger", None).await?;
+    world.until_names(&["older", "older-outpost-path", "younger"]).await?;
+    world.until_status("older", "Protected").await?;
     Ok(())
 }
 
