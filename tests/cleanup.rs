@@ -329,7 +329,9 @@ async fn what_is_handed_over_protects_on_and_is_nobodys() -> Result<()> {
     let scene = world().await?;
     protect(&scene).await?;
     let rehearsal = rehearse(&scene, &["-A", "--keep-protection"]).await?;
-    assert!(rehearsal.out.contains("hand over Ingress other/shop-outpost-path\n"), "{rehearsal:?}");
+    let route = "hand over Ingress other/shop-outpost-path\n";
+    assert_eq!(rehearsal.out.matches(route).count(), 1, "{rehearsal:?}");
+    assert_eq!((rehearsal.code, &*rehearsal.err), (0, ""), "{rehearsal:?}");
 
     let (before, start) = (snapshot(&scene).await?, writes(&scene).await?);
     let seen = cleanup(&scene, &["-A", "--keep-protection"]).await?;

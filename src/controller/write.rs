@@ -203,7 +203,14 @@ impl Writer {
         }
     }
 
+    /// Sends a merge patch, and learns from the answer.
     async fn merge<K: Watched>(&self, kind: Kind, key: &ObjectKey, patch: &Value) -> Result<(), WriteError> {
+        let patched = self.patch::<K>(kind, key, patch).await?;
+        self.learn(&patched);
+        Ok(())
+    }
+
+    async fn patch<K: Watched>(&self, kind: Kind, key: &ObjectKey, patch: &Value) -> Result<K, WriteError> {
         let params = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
             dry_run: self.is_rehearsal,
@@ -212,9 +219,7 @@ impl Writer {
         let what = format!("cannot repair {kind} {key}");
         let api = self.api::<K>(key);
         let patch = Patch::Merge(patch);
-        let patched = self.write(kind, Verb::Patch, &what, api.patch(&key.name, &params, &patch)).await?;
-        self.learn(&patched);
-        Ok(())
+        self.write(kind, Verb::Patch, &what, api.patch(&key.name, &params, &patch)).await
     }
 
     /// Takes this controller out of the object's labels, of its annotations that say how it is, and of the list of who owns
@@ -222,7 +227,6 @@ impl Writer {
     async fn hand_over<K: Watched>(&self, hand_over: &HandOver) -> Result<(), WriteError> {
         let HandOver { kind, key, identity, labels, annotations } = hand_over;
         let what = format!("cannot read {kind} {key}");
-        let before = self.index.with(|index| index.view(key).ingress.cloned());
         let api = self.api::<K>(key);
         let Some(found) = self.call(&what, api.get_metadata_opt(&key.name)).await? else {
             self.tell(self.index.with(|index| index.forget(source(*kind), key, Some(identity))));
@@ -243,12 +247,12 @@ impl Writer {
             "annotations": gone(annotations),
             "managedFields": others,
         } });
-        self.merge::<K>(*kind, key, &patch).await?;
-        if self.is_rehearsal && *kind == Kind::Ingress {
-            // The answer has back what an earlier request of the rehearsal took away.
-            let disowned = before
-                .map_or_else(Vec::new, |facts| self.index.with(|index| index.replace(facts.disowned())));
-            self.tell(disowned);
+        let patched = self.patch::<K>(*kind, key, &patch).await?;
+        // The answer to a dry run has back what earlier ones took out of the annotations of an app.
+        let is_of_app = self.is_rehearsal && *kind == Kind::Ingress;
+        match is_of_app.then(|| self.index.with(|index| index.disown(key))).flatten() {
+            Some(keys) => self.tell(keys),
+            None => self.learn(&patched),
         }
         Ok(())
     }

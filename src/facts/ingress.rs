@@ -308,13 +308,11 @@ impl IngressFacts {
         }
     }
 
-    /// The same app, of which no annotation is this controller's.
-    #[must_use]
-    pub fn disowned(mut self) -> Self {
+    /// Takes the annotations of an app to be none of this controller's.
+    pub fn disown(&mut self) {
         if let Role::App(app) = &mut self.role {
             (app.owned, app.shared, app.edited) = Default::default();
         }
-        self
     }
 
     /// Has the texts that other Ingresses have, too, in common with them.

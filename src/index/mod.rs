@@ -249,10 +249,11 @@ impl Index {
         keys
     }
 
-    /// Takes an Ingress to be so, whatever the API showed.
-    pub fn replace(&mut self, facts: IngressFacts) -> Vec<Key> {
-        let key = facts.key.clone();
-        self.replace_ingress(&key, Some(facts))
+    /// Takes an app to be as it is known, but with no annotation of this controller's; `None` where none is known.
+    pub fn disown(&mut self, app: &ObjectKey) -> Option<Vec<Key>> {
+        let mut facts = IngressFacts::clone(self.ingresses.get(app).filter(|facts| facts.app().is_some())?);
+        facts.disown();
+        Some(self.replace_ingress(app, Some(facts)))
     }
 
     /// Takes in a Service in an app's namespace.
