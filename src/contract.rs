@@ -68,6 +68,12 @@ pub const ROUTER_MIDDLEWARES: &str = "traefik.ingress.kubernetes.io/router.middl
 /// Annotation by which an Ingress of ingress-nginx's kind has every request asked about.
 pub const AUTH_URL: &str = "nginx.ingress.kubernetes.io/auth-url";
 
+/// Annotation by which an Ingress of ingress-nginx names its `ConfigMap` of request headers for the auth check.
+pub const AUTH_PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
+
+/// Annotation that makes an Ingress of ingress-nginx's kind a canary of another one.
+pub const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
+
 /// Annotation by which an Ingress of ingress-nginx's kind has TLS passed through unopened, for whole hosts: one Ingress decides for
 /// all that serve the same host.
 pub const SSL_PASSTHROUGH: &str = "nginx.ingress.kubernetes.io/ssl-passthrough";
@@ -146,6 +152,11 @@ impl Default for Keys {
     fn default() -> Self {
         Self::new(DEFAULT_PREFIX)
     }
+}
+
+/// Whether an auth check at `url` goes to an outpost, directly or through the route of a host.
+pub fn leads_to_outpost(url: &str) -> bool {
+    url.contains(OUTPOST_PATH)
 }
 
 /// What follows the app's name in the name of its outpost Ingress.

@@ -2,8 +2,9 @@
 
 use super::{Host, Identity, Names, ObjectKey, is_dns_label, is_dns_subdomain, is_ours, is_true_to_some};
 use crate::contract::{
-    AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, Keys, LEGACY_CLASS, MANAGER, NO_AUTH_LOCATION, OUTPOST_PATH,
-    OUTPOST_PATH_TYPE, ROUTER_MIDDLEWARES, SSL_PASSTHROUGH, outpost_ingress_name, own_middleware_in,
+    AUTH_PROXY_SET_HEADERS, AUTH_URL, CANARY, CLOSED_MIDDLEWARE, CLOSED_URL, Keys, LEGACY_CLASS, MANAGER,
+    NO_AUTH_LOCATION, OUTPOST_PATH, OUTPOST_PATH_TYPE, ROUTER_MIDDLEWARES, SSL_PASSTHROUGH, leads_to_outpost,
+    outpost_ingress_name, own_middleware_in,
 };
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
@@ -13,12 +14,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use thiserror::Error;
-
-/// Annotation by which an ingress-nginx Ingress names its `ConfigMap` of request headers.
-const PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
-
-/// Annotation that makes an Ingress a canary.
-const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
 
 /// Annotations outside the project's prefix that plans look at.
 const RELEVANT: [&str; 3] =
@@ -294,7 +289,7 @@ impl IngressFacts {
             swallowing_paths: swallowing
                 .map(|(_, (rule, path, _))| (host_of(rule), path.to_owned()))
                 .collect(),
-            headers: annotation(&ingress.metadata, PROXY_SET_HEADERS).map(Into::into),
+            headers: annotation(&ingress.metadata, AUTH_PROXY_SET_HEADERS).map(Into::into),
             role: role(ingress, &key, keys, &middlewares),
             middlewares,
             key,
@@ -405,7 +400,7 @@ fn role(ingress: &Ingress, key: &ObjectKey, keys: &Keys, middlewares: &[Arc<str>
     let opt_in = annotation(&ingress.metadata, &keys.opt_in);
     let closed = closed(&ingress.metadata);
     // Whoever takes the request back may go on with an auth-url of his own, and with the route that it leads through.
-    let asks_outpost = annotation(&ingress.metadata, AUTH_URL).is_some_and(|url| url.contains(OUTPOST_PATH));
+    let asks_outpost = annotation(&ingress.metadata, AUTH_URL).is_some_and(leads_to_outpost);
     if owned.is_empty() && opt_in.is_none() && middlewares.is_empty() && closed.is_empty() && !asks_outpost {
         return Role::Bystander;
     }

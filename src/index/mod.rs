@@ -594,7 +594,7 @@ impl Index {
             Some(Key::Service(shared::service_key(&app.namespace, request)))
         };
         let services: Vec<Key> = former.iter().filter_map(service).collect();
-        let places = touched.iter().filter_map(|app| self.claims.claim(app)).flat_map(claims::Claim::places);
+        let places = touched.iter().filter_map(|app| self.claims.claim(app)).flat_map(Claim::places);
         let routes: HashSet<&ObjectKey> =
             places.filter_map(|place| self.claims.entry(place)).flat_map(|entry| &entry.routes).collect();
         let routes = routes.into_iter().chain(&changed);

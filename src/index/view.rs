@@ -96,8 +96,8 @@ impl Index {
         }
     }
 
-    /// A route at `place` that this controller did not make, or that somebody made his own. One that leads astray comes before one that is right. Beside a route
-    /// of ours, `own`, only those matter that win over it and lead astray.
+    /// A route at `place` that this controller did not make, or that somebody made his own. One that leads astray comes before one
+    /// that is right. Beside a route of ours, `own`, only those matter that win over it and lead astray.
     fn foreign_route(
         &self,
         app: &ObjectKey,
@@ -109,21 +109,7 @@ impl Index {
         let mut right = None;
         for ingress in routes.filter(|ingress| self.is_foreign(app, ingress, place)) {
             for path in ingress.outpost_paths.iter().filter(|path| path.host.as_ref() == Some(&place.host)) {
-                let leads_to = if ingress.outpost_ingress().is_some() {
-                    Err(if ingress.deleting {
-                        "it is being deleted, and somebody keeps it from going".to_owned()
-                    } else {
-                        "it bears this controller's labels, and is not as this controller would make it"
-                            .to_owned()
-                    })
-                } else if ingress.is_canary {
-                    Err("it is a canary, which shares in all visitors of the route whose rule it repeats"
-                        .to_owned())
-                } else if path.is_whole() {
-                    self.outpost_behind(app, ingress, path.service.as_deref())
-                } else {
-                    Err("it takes a part of the outpost's paths".to_owned())
-                };
+                let leads_to = self.outpost_at(app, ingress, path);
                 let is_behind_ours = path.is_whole()
                     && own.is_some_and(|own| leads_to.is_ok() || is_first(own, ingress, path));
                 let (ingress, path_text) = (ingress.key.clone(), path.path.to_string());
@@ -136,6 +122,25 @@ impl Index {
             }
         }
         right
+    }
+
+    /// The known outpost that the rule `path` of the foreign route `ingress` leads to, or why visitors must not be left to it.
+    fn outpost_at(
+        &self,
+        app: &ObjectKey,
+        ingress: &IngressFacts,
+        path: &OutpostPath,
+    ) -> Result<String, String> {
+        let astray = match ingress.outpost_ingress() {
+            Some(_) if ingress.deleting => "it is being deleted, and somebody keeps it from going",
+            Some(_) => "it bears this controller's labels, and is not as this controller would make it",
+            None if ingress.is_canary => {
+                "it is a canary, which shares in all visitors of the route whose rule it repeats"
+            }
+            None if !path.is_whole() => "it takes a part of the outpost's paths",
+            None => return self.outpost_behind(app, ingress, path.service.as_deref()),
+        };
+        Err(astray.to_owned())
     }
 
     /// The known outpost that a Service in the namespace of `ingress` leads to, or what is found there.

@@ -110,7 +110,9 @@ pub fn outpost_ingress(
     (dialect, outpost): (Dialect, &Outpost),
     keys: &Keys,
 ) -> Ingress {
-    let mut annotations = dialect.plane().outpost_ingress_annotations(app, outpost);
+    let plane = dialect.plane();
+    let mut annotations = plane.route_annotations(outpost);
+    annotations.extend(plane.route_annotations_for(app));
     annotations.insert(keys.app.clone(), ingress.key.name.to_string());
     annotations.extend(EXTERNAL_DNS.map(|key| (key.to_owned(), "ignore".to_owned())));
     let ingress_class_name = match &ingress.class {
@@ -150,9 +152,13 @@ pub fn is_as_made(route: &IngressFacts, dialect: Dialect, outpost: &Outpost) -> 
     let Some(facts) = route.outpost_ingress() else { return false };
     let port = i32::from(outpost.address.port);
     let plane = dialect.plane();
+    let own = plane.route_annotations(outpost);
+    let is_ours = |(key, value): (&str, &str)| {
+        plane.depends_on_app(key) || own.get(key).is_some_and(|own| own == value)
+    };
     !facts.has_more
         && route.outpost_paths.iter().all(|path| path.port == Some(port))
-        && facts.annotations_of_data_planes().all(|(key, value)| plane.may_be_on_route(key, value, outpost))
+        && facts.annotations_of_data_planes().all(is_ours)
 }
 
 /// The owner that garbage collection follows; none for an app that was read from a file and has no uid yet.

@@ -96,11 +96,20 @@ pub(super) trait DataPlane {
         None
     }
 
-    /// Annotations of the Ingress that routes the outpost path.
-    fn outpost_ingress_annotations(&self, app: &AppFacts, outpost: &Outpost) -> BTreeMap<String, String>;
+    /// Annotations of the Ingress that routes the outpost path, whichever app it is for.
+    fn route_annotations(&self, _outpost: &Outpost) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 
-    /// Whether that Ingress may have this annotation, whatever the app says.
-    fn may_be_on_route(&self, key: &str, value: &str, outpost: &Outpost) -> bool;
+    /// Further ones, which depend on the app.
+    fn route_annotations_for(&self, _app: &AppFacts) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    /// Whether `key` is one of those that depend on the app.
+    fn depends_on_app(&self, _key: &str) -> bool {
+        false
+    }
 
     /// The annotation by which an app, opted out or not, still sends its visitors through the outpost.
     fn annotation_using_outpost(&self, ingress: &IngressFacts, app: &AppFacts) -> Option<&'static str>;

@@ -114,7 +114,7 @@ impl DataPlane for Traefik {
     }
 
     /// The entry points and the TLS of the app's routers: on others the route would not be where the app is.
-    fn outpost_ingress_annotations(&self, app: &AppFacts, _outpost: &Outpost) -> BTreeMap<String, String> {
+    fn route_annotations_for(&self, app: &AppFacts) -> BTreeMap<String, String> {
         let copied = app.annotations.iter().filter(|(key, _)| is_copied(key));
         let mut annotations: BTreeMap<_, _> =
             copied.map(|(key, value)| (key.to_string(), value.to_string())).collect();
@@ -124,7 +124,7 @@ impl DataPlane for Traefik {
         annotations
     }
 
-    fn may_be_on_route(&self, key: &str, _value: &str, _outpost: &Outpost) -> bool {
+    fn depends_on_app(&self, key: &str) -> bool {
         key == ROUTER_PRIORITY || is_copied(key)
     }
 

@@ -87,12 +87,8 @@ impl DataPlane for TraefikNginx {
         ])
     }
 
-    fn outpost_ingress_annotations(&self, _app: &AppFacts, outpost: &Outpost) -> BTreeMap<String, String> {
+    fn route_annotations(&self, outpost: &Outpost) -> BTreeMap<String, String> {
         nginx::route_annotations(outpost)
-    }
-
-    fn may_be_on_route(&self, key: &str, value: &str, outpost: &Outpost) -> bool {
-        nginx::route_annotations(outpost).get(key).is_some_and(|own| own == value)
     }
 
     fn annotation_using_outpost(&self, _ingress: &IngressFacts, app: &AppFacts) -> Option<&'static str> {

@@ -13,7 +13,9 @@ use super::request::Request;
 use super::warning::Warning;
 use crate::config::{AuthRoute, Scheme, Settings};
 pub(super) use crate::contract::AUTH_URL;
-use crate::contract::{IDENTITY_HEADERS, OUTPOST_PATH, SSL_PASSTHROUGH};
+use crate::contract::{
+    AUTH_PROXY_SET_HEADERS, CANARY, IDENTITY_HEADERS, OUTPOST_PATH, SSL_PASSTHROUGH, leads_to_outpost,
+};
 use crate::facts::{AppFacts, IngressFacts, is_go_true};
 use std::collections::BTreeMap;
 
@@ -22,7 +24,6 @@ pub(super) const PREFIX: &str = "nginx.ingress.kubernetes.io/";
 pub(super) const AUTH_RESPONSE_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-response-headers";
 pub(super) const CLIENT_CERTIFICATES: &str = "nginx.ingress.kubernetes.io/auth-tls-secret";
 const AUTH_SIGNIN: &str = "nginx.ingress.kubernetes.io/auth-signin";
-const AUTH_PROXY_SET_HEADERS: &str = "nginx.ingress.kubernetes.io/auth-proxy-set-headers";
 /// The annotations that make up the check: without any of them it is gone or weaker.
 pub(crate) const CHECK: [&str; 4] = [AUTH_URL, AUTH_SIGNIN, AUTH_RESPONSE_HEADERS, AUTH_PROXY_SET_HEADERS];
 /// Annotations by which an app can be reached past its check, or the check be asked about something else, here or on Traefik in
@@ -47,7 +48,6 @@ pub(crate) const BYPASSES: [&str; 15] = [
 const AUTH_CACHE_KEY: &str = "nginx.ingress.kubernetes.io/auth-cache-key";
 const AUTH_METHOD: &str = "nginx.ingress.kubernetes.io/auth-method";
 const BACKEND_PROTOCOL: &str = "nginx.ingress.kubernetes.io/backend-protocol";
-const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
 const CUSTOM_HTTP_ERRORS: &str = "nginx.ingress.kubernetes.io/custom-http-errors";
 const DEFAULT_BACKEND: &str = "nginx.ingress.kubernetes.io/default-backend";
 const ENABLE_GLOBAL_AUTH: &str = "nginx.ingress.kubernetes.io/enable-global-auth";
@@ -163,25 +163,16 @@ impl DataPlane for Nginx {
         headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
-    fn outpost_ingress_annotations(&self, _app: &AppFacts, outpost: &Outpost) -> BTreeMap<String, String> {
-        own_route_annotations(outpost)
-    }
-
-    fn may_be_on_route(&self, key: &str, value: &str, outpost: &Outpost) -> bool {
-        own_route_annotations(outpost).get(key).is_some_and(|own| own == value)
+    fn route_annotations(&self, outpost: &Outpost) -> BTreeMap<String, String> {
+        let mut annotations = route_annotations(outpost);
+        annotations.insert(CUSTOM_HTTP_ERRORS.to_owned(), NO_ANSWER.to_owned());
+        annotations.extend(buffers());
+        annotations
     }
 
     fn annotation_using_outpost(&self, _ingress: &IngressFacts, app: &AppFacts) -> Option<&'static str> {
         auth_url_to_outpost(app)
     }
-}
-
-/// Annotations of a route to `outpost`: those that every reader needs, and those for ingress-nginx itself.
-fn own_route_annotations(outpost: &Outpost) -> BTreeMap<String, String> {
-    let mut annotations = route_annotations(outpost);
-    annotations.insert(CUSTOM_HTTP_ERRORS.to_owned(), NO_ANSWER.to_owned());
-    annotations.extend(buffers());
-    annotations
 }
 
 fn buffers() -> impl Iterator<Item = (String, String)> {
@@ -226,5 +217,5 @@ pub(super) fn route_annotations(outpost: &Outpost) -> BTreeMap<String, String> {
 
 /// `auth-url`, where it leads to an outpost.
 pub(super) fn auth_url_to_outpost(app: &AppFacts) -> Option<&'static str> {
-    app.annotation(AUTH_URL).filter(|url| url.contains(OUTPOST_PATH)).map(|_| AUTH_URL)
+    app.annotation(AUTH_URL).filter(|url| leads_to_outpost(url)).map(|_| AUTH_URL)
 }
