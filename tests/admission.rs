@@ -1,7 +1,8 @@
 //! The policies that close an app until it is protected, in a real API server.
 
 use anyhow::{Context, Result, ensure};
-use ingress_sso::contract::{AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, LEGACY_CLASS, ROUTER_MIDDLEWARES};
+use ingress_sso::contract::{AUTH_URL, CLOSED_MIDDLEWARE, CLOSED_URL, ROUTER_MIDDLEWARES};
+use ingress_sso_testbed::admission::{printed, until_closing};
 use ingress_sso_testbed::builders::IngressBuilder;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
@@ -22,32 +23,18 @@ async fn scene() -> Result<Scene> {
     let scene = Scene::alone(PROGRAM).await?;
     install_crds(scene.plane()).await?;
     scene.class("traefik", "traefik.io/ingress-controller").await?;
-    let policies = printed(&["--class=given=nginx,taken=traefik"])?;
+    let policies = printed(PROGRAM, &["--class=given=nginx,taken=traefik"])?;
     kubectl_with_input(scene.plane().kubeconfig(), &["apply", "--warnings-as-errors", "-f", "-"], &policies)
         .await?;
-    // The API server takes a moment to heed a policy, each by itself.
     for (class, key) in [
         ("traefik", ROUTER_MIDDLEWARES),
         ("taken", ROUTER_MIDDLEWARES),
         ("nginx", AUTH_URL),
         ("given", AUTH_URL),
     ] {
-        eventually(format!("the policy for class {class} to hold"), PATIENCE, || async {
-            let open = scene.opted_in("try", "try.example.com").class(class).build();
-            let dry = PostParams { dry_run: true, ..PostParams::default() };
-            let made = scene.api::<Ingress>().create(&dry, &open).await?;
-            Ok(annotation(&made, key).map(|_| ()))
-        })
-        .await?;
+        until_closing(&scene, class, key).await?;
     }
     Ok(scene)
-}
-
-/// What `ingress-sso admission` prints, without a cluster to ask.
-fn printed(args: &[&str]) -> Result<String> {
-    let output = Command::new(PROGRAM).arg("admission").args(args).env_remove("KUBECONFIG").output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn manifest(ingress: IngressBuilder) -> Result<String> {
@@ -211,8 +198,7 @@ async fn a_class_that_comes_later_is_closed_as_well() -> Result<()> {
     assert_eq!(closure("given").await?, by_url);
 
     // By the annotation that came before spec.ingressClassName.
-    let mut old = scene.opted_in("old", "old.example.com").annotation(LEGACY_CLASS, "nginx").build();
-    old.spec.get_or_insert_default().ingress_class_name = None;
+    let old = scene.opted_in("old", "old.example.com").legacy_class("nginx");
     assert_eq!(annotation(&scene.create::<Ingress>(old).await?, AUTH_URL), Some(CLOSED_URL));
     Ok(())
 }
@@ -221,8 +207,7 @@ async fn a_class_that_comes_later_is_closed_as_well() -> Result<()> {
 #[tokio::test]
 async fn without_a_class_an_app_is_closed_in_every_way() -> Result<()> {
     let scene = scene().await?;
-    let mut app = scene.opted_in("app", "app.example.com").build();
-    app.spec.get_or_insert_default().ingress_class_name = None;
+    let app = scene.opted_in("app", "app.example.com").no_class();
     let made = scene.create::<Ingress>(app).await?;
     let closures =
         |app: &Ingress| [AUTH_URL, ROUTER_MIDDLEWARES].map(|key| annotation(app, key).map(str::to_owned));
@@ -267,9 +252,9 @@ async fn a_cluster_without_such_policies_is_told_apart_and_works() -> Result<()>
     ];
     let scene = Scene::with_api_server(PROGRAM, &flags).await?;
     let admin = scene.plane().kubeconfig();
-    let guards = printed(&["--policy=status,opening"])?;
+    let guards = printed(PROGRAM, &["--policy=status,opening"])?;
     kubectl_with_input(admin, &["apply", "-f", "-"], &guards).await?;
-    let error = kubectl_with_input(admin, &["apply", "-f", "-"], &printed(&[])?).await.err();
+    let error = kubectl_with_input(admin, &["apply", "-f", "-"], &printed(PROGRAM, &[])?).await.err();
     let error = format!("{:#}", error.context("it has them")?);
     assert!(error.contains("no matches for kind \"MutatingAdmissionPolicy\""), "{error}");
 
@@ -317,7 +302,7 @@ async fn the_doctor_and_the_log_tell_of_the_policies() -> Result<()> {
 fn the_settings_decide_what_is_asked_for() -> Result<()> {
     let args = ["--annotation-prefix", "sso.example.com", "--class", "a=traefik-nginx,b=nginx"];
     let mut conditions = BTreeMap::new();
-    for document in printed(&args)?.split("---\n") {
+    for document in printed(PROGRAM, &args)?.split("---\n") {
         let object: Value = serde_saphyr::from_str(document)?;
         if object["kind"] == "MutatingAdmissionPolicy" {
             let name = object["metadata"]["name"].as_str().context("no name")?;

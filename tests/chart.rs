@@ -6,6 +6,7 @@ use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use ingress_sso::cli::RunArgs;
 use ingress_sso_testbed::account;
+use ingress_sso_testbed::admission::printed;
 use ingress_sso_testbed::builders::{namespace, outpost_service};
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::Controller;
@@ -24,7 +25,6 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use tokio::sync::{Mutex, OnceCell};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ingress-sso");
@@ -72,11 +72,6 @@ async fn what_is_generated_from_the_chart_is_up_to_date() -> Result<()> {
 /// The program is who writes them, and the chart says for which classes, prefix and account.
 #[tokio::test]
 async fn the_chart_has_the_admission_policies_that_the_program_prints() -> Result<()> {
-    let printed = |args: &[&str]| -> Result<String> {
-        let output = Command::new(PROGRAM).arg("admission").args(args).output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?)
-    };
     let all = "--policy=closing,status,opening";
     let placeholders = [
         all,
@@ -84,7 +79,7 @@ async fn the_chart_has_the_admission_policies_that_the_program_prints() -> Resul
         "--class=url.invalid=nginx,middleware.invalid=traefik",
         "--controller=namespace/account",
     ];
-    let generated = printed(&placeholders)?;
+    let generated = printed(PROGRAM, &placeholders)?;
     let file = "chart/files/admission.yaml";
     assert!(read(file)? == generated, "deploy/{file} is not what the program prints: run `make manifests`");
 
@@ -117,7 +112,7 @@ async fn the_chart_has_the_admission_policies_that_the_program_prints() -> Resul
     ] {
         let show = ["--show-only=templates/admission.yaml"];
         let of_chart = objects(&template("demo", "sso", &values, &show).await?)?;
-        let of_program = objects(&printed(args)?)?;
+        let of_program = objects(&printed(PROGRAM, args)?)?;
         assert_eq!(without_labels(of_chart), without_labels(of_program), "{values}");
     }
     let none = template("demo", "sso", "{}", &[]).await?;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use ingress_sso::commands::admission_manifests;
 use ingress_sso::config::Settings;
 use ingress_sso::contract::{MANAGED_BY, MANAGER, middleware_name, middleware_reference};
+use ingress_sso_testbed::admission::until_closing;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::helm::helm;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
@@ -17,7 +18,6 @@ use ingress_sso_testbed::writes::Writes;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
-use kube::api::PostParams;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -452,13 +452,7 @@ async fn a_chart_and_admission_policies_leave_each_other_alone() -> Result<()> {
     let policies = admission_manifests(&Settings::default());
     let admin = world.scene.plane().kubeconfig();
     kubectl_with_input(admin, &["apply", "-f", "-"], &policies).await?;
-    eventually("the policies to hold", PATIENCE, || async {
-        let app = world.scene.opted_in("try", "try.example.com").build();
-        let dry = PostParams { dry_run: true, ..PostParams::default() };
-        let made = world.scene.api::<Ingress>().create(&dry, &app).await?;
-        Ok(annotation(&made, AUTH_URL).map(|_| ()))
-    })
-    .await?;
+    until_closing(&world.scene, "nginx", AUTH_URL).await?;
     upgrade_and_roll_back(&world).await
 }
 

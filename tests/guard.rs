@@ -6,6 +6,7 @@ use ingress_sso::cli::Policy;
 use ingress_sso::commands::admission_guards;
 use ingress_sso::config::Settings;
 use ingress_sso::contract::{AUTH_URL, CLOSED_URL, DEFAULT_PREFIX, ROUTER_MIDDLEWARES};
+use ingress_sso_testbed::admission::{printed, until_closing};
 use ingress_sso_testbed::control_plane::kubeconfig;
 use ingress_sso_testbed::controller::Controller;
 use ingress_sso_testbed::kubectl::{kubectl, kubectl_with_input};
@@ -46,7 +47,7 @@ impl World {
         let admin = scene.plane().kubeconfig();
         kubectl(admin, &["apply", "-f", INSTALL]).await?;
         scene.class("traefik", "traefik.io/ingress-controller").await?;
-        let printed = printed(&[policies])?;
+        let printed = printed(PROGRAM, &[policies])?;
         kubectl_with_input(admin, &["apply", "--warnings-as-errors", "-f", "-"], &printed).await?;
         kubectl_with_input(admin, &["apply", "-f", "-"], &accounts(scene.namespace())).await?;
         let controller_kubeconfig = scene.plane().service_account_kubeconfig(CONTROLLER, CONTROLLER).await?;
@@ -63,12 +64,6 @@ impl World {
         self.owner.create(&PostParams::default(), &app).await?;
         self.scene.until_protected(name).await
     }
-}
-
-fn printed(args: &[&str]) -> Result<String> {
-    let output = Command::new(PROGRAM).arg("admission").args(args).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Two accounts that may edit Ingresses and their statuses, of which one has the rights that the policies ask about.
@@ -117,12 +112,11 @@ async fn heeded(scene: &Scene, owner: &Api<Ingress>, policies: &str) -> Result<(
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     let asks = scene.opted_in("heeded", "heeded.example.com").build();
     scene.create::<Ingress>(scene.opted_in("heeded", "heeded.example.com").class("none")).await?;
+    if policies.contains("closing") {
+        until_closing(scene, "nginx", AUTH_URL).await?;
+        until_closing(scene, "traefik", ROUTER_MIDDLEWARES).await?;
+    }
     eventually("the policies to hold", PATIENCE, || async {
-        if policies.contains("closing") {
-            let app = scene.opted_in("try", "try.example.com").build();
-            let made = scene.api::<Ingress>().create(&dry, &app).await?;
-            ensure!(annotation(&made, AUTH_URL).is_some(), "not closed");
-        }
         if policies.contains("status") {
             let app = scene.opted_in("try", "try.example.com").annotation(STATUS, "Protected").build();
             denied("to say Protected", owner.create(&dry, &app).await, &[STATUS])?;
@@ -239,11 +233,22 @@ async fn only_who_may_opens_an_app() -> Result<()> {
         (nginx("auth-signin"), None),
         (nginx("auth-response-headers"), None),
         (nginx("auth-proxy-set-headers"), None),
-        // Ways past the check.
+        // Ways past the check: all that docs/admission.md has.
+        (nginx("auth-always-set-cookie"), Some("yes")),
+        (nginx("auth-cache-duration"), Some("200;")),
         (nginx("auth-cache-key"), Some("x")),
-        (nginx("satisfy"), Some("any")),
-        (nginx("ssl-passthrough"), Some("true")),
+        (nginx("auth-method"), Some("POST")),
+        (nginx("auth-request-redirect"), Some("$host")),
+        (nginx("auth-snippet"), Some("return 200;")),
+        (nginx("canary"), Some("true")),
+        (nginx("configuration-snippet"), Some("auth_request off;")),
+        (nginx("custom-http-errors"), Some("401")),
+        (nginx("default-backend"), Some("app")),
         (nginx("rewrite-target"), Some("/")),
+        (nginx("satisfy"), Some("any")),
+        (nginx("server-snippet"), Some("return 200;")),
+        (nginx("ssl-passthrough"), Some("true")),
+        (nginx("upstream-vhost"), Some("other.example.com")),
     ] {
         let value_in_words = format!("{:?}", value.unwrap_or_default());
         let words = [&key, "would be", &value_in_words, "leave it", "the verb open on apps", DEFAULT_PREFIX];
@@ -409,7 +414,7 @@ async fn the_expressions_are_sound() -> Result<()> {
 #[test]
 fn each_policy_is_printed_for_whom_it_is_asked_for() -> Result<()> {
     let args = ["--policy=opening,status", "--controller=a/b,c/d", "--annotation-prefix=sso.example.com"];
-    let text = printed(&args)?;
+    let text = printed(PROGRAM, &args)?;
     let settings =
         Settings { keys: ingress_sso::contract::Keys::new("sso.example.com"), ..Settings::default() };
     let accounts = ["system:serviceaccount:a:b".to_owned(), "system:serviceaccount:c:d".to_owned()];

@@ -33,7 +33,9 @@ use ingress_sso::plan::refusal::Refusal;
 use ingress_sso::plan::status::Assurance;
 use ingress_sso::plan::warning::Warning;
 use ingress_sso::probe::Conclusion;
-use ingress_sso_testbed::builders::{IngressBuilder, external_name_service, ingress, outpost_service};
+use ingress_sso_testbed::builders::{
+    IngressBuilder, external_name_service, ingress, managed, outpost_service,
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::{Ingress, IngressBackend, IngressRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -2250,12 +2252,8 @@ fn owned_by_the_app(mut route: Ingress) -> Ingress {
 
 /// `ingress` as it is when a user wrote the annotation `key` before the controller applied the same value.
 fn also_owned_by_a_user(mut ingress: Ingress, key: &str) -> Ingress {
-    let mut theirs = applied(ingress.clone(), &[(key, "")]).metadata.managed_fields.unwrap_or_default();
-    for entry in &mut theirs {
-        entry.manager = Some("kubectl-edit".to_owned());
-        entry.operation = Some("Update".to_owned());
-    }
-    ingress.metadata.managed_fields.get_or_insert_default().extend(theirs);
+    let theirs = managed("kubectl-edit", "Update", &[key]);
+    ingress.metadata.managed_fields.get_or_insert_default().push(theirs);
     ingress
 }
 

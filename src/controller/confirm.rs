@@ -93,7 +93,6 @@ mod tests {
     use crate::telemetry::metrics::Metrics;
     use ingress_sso_testbed::builders::{IngressBuilder, ingress};
     use k8s_openapi::api::networking::v1::Ingress;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
     use serde_json::json;
     use std::sync::{Arc, Mutex};
     use tokio::sync::mpsc::unbounded_channel;
@@ -164,15 +163,9 @@ mod tests {
     #[tokio::test]
     async fn a_route_that_is_not_needed_goes_whatever_the_outpost_says() {
         let older = app("older", 1).build();
-        let mut app = app("app", 2).annotation("sso.djieno.com/status", "Pending").build();
-        let status = json!({ "f:metadata": { "f:annotations": { "f:sso.djieno.com/status": {} } } });
-        let applied = |manager: &str| ManagedFieldsEntry {
-            manager: Some(manager.to_owned()),
-            operation: Some("Apply".to_owned()),
-            fields_v1: Some(FieldsV1(status.clone())),
-            ..ManagedFieldsEntry::default()
-        };
-        app.metadata.managed_fields = Some(vec![applied(MANAGER), applied("kubectl")]);
+        let status = "sso.djieno.com/status";
+        let app = app("app", 2).annotation(status, "Pending").applied_by(MANAGER, &[status]);
+        let app = app.applied_by("kubectl", &[status]).build();
         let (result, methods) = delete_route(vec![older, route_of("older"), app, route_of("app")]).await;
         assert!(result.is_ok(), "{result:?}");
         assert_eq!(methods, ["GET", "GET", "DELETE"], "the app and the route that takes its place are read");

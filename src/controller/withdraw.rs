@@ -517,24 +517,18 @@ async fn delete_lease(client: &Client, lease: &LeaseName) {
 mod tests {
     use super::super::api_double::{Answer, Asked, Log, api_server, failure};
     use super::*;
-    use crate::contract::{AUTH_URL, CLOSED_URL};
+    use crate::contract::{AUTH_URL, CLOSED_URL, MANAGER};
+    use ingress_sso_testbed::builders::ingress;
     use serde_json::{Value, json};
 
     const STATUS: &str = "sso.djieno.com/status";
 
     /// A protected app.
     fn app(name: &str, version: &str) -> Value {
-        let fields = json!({ "f:metadata": { "f:annotations": { (format!("f:{STATUS}")): {} } } });
-        json!({
-            "metadata": {
-                "namespace": "shop", "name": name, "uid": name, "resourceVersion": version,
-                "annotations": { "sso.djieno.com/authentik": "true", STATUS: "Protected" },
-                "managedFields": [
-                    { "manager": "ingress-sso", "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields },
-                ],
-            },
-            "spec": { "ingressClassName": "nginx", "rules": [{ "host": format!("{name}.example.com") }] },
-        })
+        let app =
+            ingress("shop", name).host(&format!("{name}.example.com")).uid(name).resource_version(version);
+        let app = app.annotation("sso.djieno.com/authentik", "true").annotation(STATUS, "Protected");
+        json!(app.applied_by(MANAGER, &[STATUS]).build())
     }
 
     /// The app as admission closes it.

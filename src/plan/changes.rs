@@ -628,7 +628,6 @@ mod tests {
     use crate::index::Index;
     use crate::plan::Dialect;
     use ingress_sso_testbed::builders::ingress;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 
     /// The plan for `app`, whose route is still there.
     fn plan_with_route(app: impl Into<Ingress>) -> AppPlan {
@@ -668,15 +667,9 @@ mod tests {
     #[test]
     fn so_it_is_after_an_opt_out() {
         let app = ingress("shop", "app").host("a.example.com").annotation(AUTH_URL, CLOSED_URL);
-        let mut app = app.annotation("sso.djieno.com/status", "Pending").build();
-        let status = json!({ "f:metadata": { "f:annotations": { "f:sso.djieno.com/status": {} } } });
-        let applied = |manager: &str| ManagedFieldsEntry {
-            manager: Some(manager.to_owned()),
-            operation: Some("Apply".to_owned()),
-            fields_v1: Some(FieldsV1(status.clone())),
-            ..ManagedFieldsEntry::default()
-        };
-        app.metadata.managed_fields = Some(vec![applied(MANAGER), applied("kubectl")]);
+        let status = "sso.djieno.com/status";
+        let app = app.annotation(status, "Pending").applied_by(MANAGER, &[status]);
+        let mut app = app.applied_by("kubectl", &[status]).build();
         let plan = plan_with_route(app.clone());
         assert_eq!(stages(&plan), [format!("edit {AUTH_URL} of Ingress shop/app")]);
         assert!(plan.is_partial, "the claim to what others applied as well goes with the next");

@@ -75,20 +75,17 @@ fn altered(app: &AppFacts, path: &str) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Keys, ROUTER_MIDDLEWARES, middleware_name, middleware_reference};
+    use crate::contract::{Keys, MANAGER, ROUTER_MIDDLEWARES, middleware_name, middleware_reference};
+    use ingress_sso_testbed::builders::managed;
     use k8s_openapi::api::networking::v1::Ingress;
-    use serde_json::{Map, Value, json};
+    use serde_json::{Value, json};
 
     /// An app of `app.example.com` with `annotations`, of which the controller wrote `owned`.
     fn facts(annotations: &Value, owned: &[&str]) -> IngressFacts {
-        let fields: Map<String, Value> = owned.iter().map(|key| (format!("f:{key}"), json!({}))).collect();
         let ingress: Ingress = serde_json::from_value(json!({
             "metadata": {
                 "name": "app", "namespace": "shop", "annotations": annotations,
-                "managedFields": [{
-                    "manager": "ingress-sso", "operation": "Apply",
-                    "fieldsV1": { "f:metadata": { "f:annotations": fields } },
-                }],
+                "managedFields": [managed(MANAGER, "Apply", owned)],
             },
             "spec": { "rules": [{ "host": "app.example.com" }] },
         }))

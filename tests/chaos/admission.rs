@@ -2,7 +2,8 @@
 
 use super::app::NAMESPACES;
 use super::judge::is_closed;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use ingress_sso_testbed::admission::printed;
 use ingress_sso_testbed::builders::ingress;
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::kubectl::kubectl_with_input;
@@ -10,7 +11,6 @@ use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::Api;
 use kube::api::PostParams;
-use std::process::Command;
 use std::time::Duration;
 
 /// Time for the API server to heed a policy.
@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// Puts them in place, and returns when they hold.
 pub(crate) async fn install(plane: &ControlPlane, program: &str) -> Result<()> {
-    kubectl_with_input(plane.kubeconfig(), &["apply", "-f", "-"], &policies(program)?).await?;
+    kubectl_with_input(plane.kubeconfig(), &["apply", "-f", "-"], &printed(program, &[])?).await?;
     let ingresses = Api::<Ingress>::namespaced(plane.client()?, NAMESPACES[0]);
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     eventually("policies that hold", SOON, || async {
@@ -35,12 +35,6 @@ pub(crate) async fn install(plane: &ControlPlane, program: &str) -> Result<()> {
 /// Takes them away.
 pub(crate) async fn remove(plane: &ControlPlane, program: &str) -> Result<()> {
     let args = ["delete", "--ignore-not-found", "-f", "-"];
-    kubectl_with_input(plane.kubeconfig(), &args, &policies(program)?).await?;
+    kubectl_with_input(plane.kubeconfig(), &args, &printed(program, &[])?).await?;
     Ok(())
-}
-
-fn policies(program: &str) -> Result<String> {
-    let output = Command::new(program).arg("admission").output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).context("read the policies")
 }

@@ -8,12 +8,12 @@ use crate::{Trials, add};
 use anyhow::{Context, Result, ensure};
 use ingress_sso::commands::admission_manifests;
 use ingress_sso::config::Settings;
+use ingress_sso::contract::{AUTH_URL, ROUTER_MIDDLEWARES};
+use ingress_sso_testbed::admission::until_closing;
 use ingress_sso_testbed::kubectl::kubectl_with_input;
 use ingress_sso_testbed::outpost::Provider;
-use ingress_sso_testbed::scene::{OPT_IN, PATIENCE, annotation};
-use ingress_sso_testbed::wait::eventually;
+use ingress_sso_testbed::scene::OPT_IN;
 use k8s_openapi::api::networking::v1::Ingress;
-use kube::api::PostParams;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -68,13 +68,6 @@ async fn install_policies(site: &Site) -> Result<()> {
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
     let admin = site.scene.plane().kubeconfig();
     kubectl_with_input(admin, &["apply", "-f", "-"], &list).await.context("apply the policies")?;
-    // The API server takes a moment to heed a policy.
-    eventually("the policies to hold", PATIENCE, || async {
-        let open = site.scene.opted_in("try", "try.example.com").class(site.lane.class()).build();
-        let dry = PostParams { dry_run: true, ..PostParams::default() };
-        let made = site.scene.api::<Ingress>().create(&dry, &open).await?;
-        let keys = ["nginx.ingress.kubernetes.io/auth-url", ingress_sso::contract::ROUTER_MIDDLEWARES];
-        Ok(keys.iter().any(|key| annotation(&made, key).is_some()).then_some(()))
-    })
-    .await
+    let key = if site.lane == Lane::Traefik { ROUTER_MIDDLEWARES } else { AUTH_URL };
+    until_closing(&site.scene, site.lane.class(), key).await
 }

@@ -8,9 +8,9 @@ use ingress_sso::config::TraefikSettings;
 use ingress_sso::index::{Index, Source};
 use ingress_sso::middleware::{ForwardAuth, Middleware, MiddlewareSpec};
 use ingress_sso::plan::Dialect;
-use ingress_sso_testbed::builders::{IngressBuilder, ingress, ingress_class};
+use ingress_sso_testbed::builders::{IngressBuilder, ingress, ingress_class, managed};
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 const LIST: &str = "traefik.ingress.kubernetes.io/router.middlewares";
@@ -744,13 +744,8 @@ fn middleware(namespace: &str, name: &str, auth: ForwardAuth) -> Middleware {
 
 /// `ingress` after a user applied, by the server, the annotation `key` as he found it.
 fn also_applied(mut ingress: Ingress, key: &str) -> Ingress {
-    let fields = json!({"f:metadata": {"f:annotations": {format!("f:{key}"): {}}}});
-    ingress.metadata.managed_fields.get_or_insert_default().push(ManagedFieldsEntry {
-        manager: Some("kustomize-controller".to_owned()),
-        operation: Some("Apply".to_owned()),
-        fields_v1: Some(FieldsV1(fields)),
-        ..ManagedFieldsEntry::default()
-    });
+    let theirs = managed("kustomize-controller", "Apply", &[key]);
+    ingress.metadata.managed_fields.get_or_insert_default().push(theirs);
     ingress
 }
 

@@ -1,6 +1,7 @@
 //! The small cluster a case is about: what is in it, and what is decided there for one app.
 
 use ingress_sso::config::Settings;
+use ingress_sso::contract::MANAGER;
 use ingress_sso::facts::{
     ConfigMapFacts, DiscoveredOutpost, Identity, IngressClassFacts, IngressFacts, MiddlewareFacts, ObjectKey,
     ServiceFacts,
@@ -10,12 +11,11 @@ use ingress_sso::middleware::Middleware;
 use ingress_sso::plan::changes::{AppPlan, app_plan};
 use ingress_sso::plan::status::Assurance;
 use ingress_sso::plan::{AppView, Decision, decide};
-use ingress_sso_testbed::builders::{IngressBuilder, ingress, ingress_class};
+use ingress_sso_testbed::builders::{IngressBuilder, ingress, ingress_class, managed};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
-use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// Address of the outpost `proxy-outpost` in most cases.
@@ -269,30 +269,16 @@ pub(crate) fn applied(ingress: impl Into<Ingress>, annotations: &[(&str, &str)])
     let mut ingress = ingress.into();
     let all = ingress.metadata.annotations.get_or_insert_default();
     all.extend(annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    let owned: Map<String, Value> =
-        annotations.iter().map(|(key, _)| (format!("f:{key}"), json!({}))).collect();
-    ingress.metadata.managed_fields = Some(vec![managed("Apply", &owned)]);
+    let owned: Vec<&str> = annotations.iter().map(|(key, _)| *key).collect();
+    ingress.metadata.managed_fields = Some(vec![managed(MANAGER, "Apply", &owned)]);
     ingress
 }
 
 /// `ingress` as a merge patch by this controller leaves it: with this annotation, which it edited in place.
 pub(crate) fn edited(mut ingress: Ingress, key: &str, value: &str) -> Ingress {
     ingress.metadata.annotations.get_or_insert_default().insert(key.to_owned(), value.to_owned());
-    let keys = [(format!("f:{key}"), json!({}))].into_iter().collect();
-    ingress.metadata.managed_fields.get_or_insert_default().push(managed("Update", &keys));
+    ingress.metadata.managed_fields.get_or_insert_default().push(managed(MANAGER, "Update", &[key]));
     ingress
-}
-
-/// The API server's note that this controller owns the annotations `keys`.
-fn managed(operation: &str, keys: &Map<String, Value>) -> ManagedFieldsEntry {
-    ManagedFieldsEntry {
-        manager: Some("ingress-sso".to_owned()),
-        operation: Some(operation.to_owned()),
-        api_version: Some("networking.k8s.io/v1".to_owned()),
-        fields_type: Some("FieldsV1".to_owned()),
-        fields_v1: Some(FieldsV1(json!({"f:metadata": {"f:annotations": keys}}))),
-        ..ManagedFieldsEntry::default()
-    }
 }
 
 /// Annotations by the last part of their key.

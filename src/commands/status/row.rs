@@ -175,7 +175,8 @@ fn doubt(asks: bool, status: Option<&str>, injected: Option<&Injected<'_>>) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{ROUTER_MIDDLEWARES, middleware_name, middleware_reference};
+    use crate::contract::{MANAGER, ROUTER_MIDDLEWARES, middleware_name, middleware_reference};
+    use ingress_sso_testbed::builders::managed;
     use serde_json::{Value, json};
 
     const AUTH_URL: &str = "nginx.ingress.kubernetes.io/auth-url";
@@ -198,15 +199,12 @@ mod tests {
     /// The row of an app with these annotations, of which the controller wrote all but the opt-in.
     fn row(annotations: &Value) -> Option<Row> {
         let written = annotations.as_object()?.keys().filter(|key| **key != OPT_IN);
-        let fields: serde_json::Map<_, _> = written.map(|key| (format!("f:{key}"), json!({}))).collect();
+        let written: Vec<&str> = written.map(String::as_str).collect();
         let ingress: WatchedIngress = serde_json::from_value(json!({
             "metadata": {
                 "namespace": "shop", "name": "app", "creationTimestamp": "2026-01-01T00:00:00Z",
                 "annotations": annotations,
-                "managedFields": [{
-                    "manager": "ingress-sso", "operation": "Apply",
-                    "fieldsV1": { "f:metadata": { "f:annotations": fields } },
-                }],
+                "managedFields": [managed(MANAGER, "Apply", &written)],
             },
             "spec": { "ingressClassName": "nginx", "rules": [{ "host": "a.example.com" }] },
         }))

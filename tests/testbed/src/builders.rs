@@ -11,9 +11,10 @@ use k8s_openapi::{
             IngressRule, IngressServiceBackend, IngressSpec, IngressTLS, ServiceBackendPort,
         },
     },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
+    apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta, OwnerReference, Time},
     jiff::Timestamp,
 };
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 /// Annotation of Ingresses that predate `spec.ingressClassName`.
@@ -28,6 +29,19 @@ pub fn ingress(namespace: &str, name: &str) -> IngressBuilder {
         paths: Vec::new(),
         backend: (name.to_owned(), 80),
         tls: None,
+    }
+}
+
+/// The API server's note that `manager` owns the annotations `keys` of an Ingress, by the `operation` `Apply` or `Update`.
+pub fn managed(manager: &str, operation: &str, keys: &[&str]) -> ManagedFieldsEntry {
+    let keys: Map<String, Value> = keys.iter().map(|key| (format!("f:{key}"), json!({}))).collect();
+    ManagedFieldsEntry {
+        manager: Some(manager.to_owned()),
+        operation: Some(operation.to_owned()),
+        api_version: Some("networking.k8s.io/v1".to_owned()),
+        fields_type: Some("FieldsV1".to_owned()),
+        fields_v1: Some(FieldsV1(json!({ "f:metadata": { "f:annotations": keys } }))),
+        ..ManagedFieldsEntry::default()
     }
 }
 
@@ -96,6 +110,12 @@ impl IngressBuilder {
     /// One more label.
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.metadata.labels.get_or_insert_default().insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// One more note of the API server that `manager` applied the annotations `keys`.
+    pub fn applied_by(mut self, manager: &str, keys: &[&str]) -> Self {
+        self.metadata.managed_fields.get_or_insert_default().push(managed(manager, "Apply", keys));
         self
     }
 

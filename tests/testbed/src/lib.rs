@@ -10,6 +10,7 @@
 //! | [`control_plane`] | etcd, kube-apiserver and kube-controller-manager as one value                 |
 //! | [`controller`]    | the real `ingress-sso run` as a process: kill it, stop it, read its log       |
 //! | [`account`]       | accounts that may do no more than is said                                     |
+//! | [`admission`]     | the admission policies that the program prints                                |
 //! | [`scene`]         | a namespace with the controller watching it, and short words for tests        |
 //! | [`writes`]        | what was written, counted by the API server and not by those who write        |
 //! | [`metrics`]       | metrics as servers print them                                                 |
@@ -58,6 +59,7 @@
 //! temporary directories with all logs (see [`guard`]).
 
 pub mod account;
+pub mod admission;
 pub mod apply;
 pub mod assets;
 pub mod browser;
