@@ -24,6 +24,7 @@ use regex::Regex;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use url::Url;
 
 pub(crate) fn add(trials: &mut Trials) {
@@ -70,31 +71,40 @@ fn users(response: &Response) -> Result<Vec<String>> {
     Ok(echoed.request.headers("x-authentik-username").into_iter().map(str::to_owned).collect())
 }
 
-/// Has nginx keep answers under `key`, and returns once it does, without a request: the first answer decides.
-async fn keep_answers(guarded: &Guarded, key: &str) -> Result<()> {
+/// Has nginx keep answers under `key`, and waits until `is_open` holds. The first answer decides, which may be one of before:
+/// so each try has a key of its own.
+async fn keep_answers(guarded: &Guarded, key: &str, is_open: impl AsyncFn() -> Result<()>) -> Result<()> {
     let (site, app) = (&guarded.site, &guarded.app);
     guarded.controller.kill()?;
-    annotate(site, "auth-cache-key", Some(key)).await?;
-    let line = format!("set $tmp_cache_key '{}/", app.host);
-    eventually("a cache of answers", PATIENCE, || async {
-        Ok(site.stage.nginx.configuration()?.contains(&line).then_some(()))
+    let tries = AtomicUsize::new(0);
+    eventually("an answer that was kept", PATIENCE, || async {
+        let key = format!("{key}-{}", tries.fetch_add(1, Ordering::Relaxed));
+        annotate(site, "auth-cache-key", Some(&key)).await?;
+        let line = format!("set $tmp_cache_key '{}/", app.host);
+        eventually("a cache of answers", PATIENCE, || async {
+            let configuration = site.stage.nginx.configuration()?;
+            Ok(configuration.lines().any(|found| found.contains(&line) && found.contains(&key)).then_some(()))
+        })
+        .await?;
+        tokio::time::sleep(2 * OVERLAP).await;
+        is_open().await.map(Some)
     })
-    .await?;
-    tokio::time::sleep(2 * OVERLAP).await;
-    Ok(())
+    .await
 }
 
 async fn answers_that_nginx_keeps_let_strangers_in_as_somebody_else(lane: Lane) -> Result<()> {
     let guarded = Guarded::new(lane).await?;
     let (site, app) = (&guarded.site, &guarded.app);
-    let mut alice = alice(&guarded).await?;
+    let alice = alice(&guarded).await?;
     app.is_closed(site).await?;
-    keep_answers(&guarded, "$remote_user$http_authorization").await?;
-    ensure!(users(&alice.get(&app.url("/")).await?)? == ["alice"]);
-    let stolen = app.ask(site, "/secret").await?;
-    ensure!(stolen.status == 200, "it is closed: {}", stolen.status);
-    ensure!(users(&stolen)? == ["alice"], "{}", stolen.text());
-    Ok(())
+    keep_answers(&guarded, "$remote_user$http_authorization", async || {
+        ensure!(users(&alice.clone().get(&app.url("/")).await?)? == ["alice"]);
+        let stolen = app.ask(site, "/secret").await?;
+        ensure!(stolen.status == 200, "it is closed: {}", stolen.status);
+        ensure!(users(&stolen)? == ["alice"], "{}", stolen.text());
+        Ok(())
+    })
+    .await
 }
 
 async fn an_answer_for_an_open_path_that_nginx_keeps_opens_the_others(lane: Lane) -> Result<()> {
@@ -103,11 +113,13 @@ async fn an_answer_for_an_open_path_that_nginx_keeps_opens_the_others(lane: Lane
     let guarded = Guarded::with(lane, Flavour::Rust, open, |ingress| ingress).await?;
     let (site, app) = (&guarded.site, &guarded.app);
     app.is_closed(site).await?;
-    keep_answers(&guarded, "$http_cookie").await?;
-    ensure!(app.ask(site, "/public").await?.status == 200);
-    let secret = app.ask(site, "/secret").await?;
-    ensure!(secret.status == 200, "it is closed: {}", secret.status);
-    Ok(())
+    keep_answers(&guarded, "$http_cookie", async || {
+        ensure!(app.ask(site, "/public").await?.status == 200);
+        let secret = app.ask(site, "/secret").await?;
+        ensure!(secret.status == 200, "it is closed: {}", secret.status);
+        Ok(())
+    })
+    .await
 }
 
 /// Also past the admission webhook.

@@ -23,6 +23,7 @@ const RETRIES: usize = 5;
 ///
 /// `https://…` is TLS whose certificate is not verified, with the host as its server name. Cookies are kept and sent
 /// by host, path, `Secure` and age, as RFC 6265 has it.
+#[derive(Clone)]
 pub struct Browser {
     data_plane: IpAddr,
     cookies: CookieStore,
