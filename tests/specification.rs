@@ -18,6 +18,8 @@ mod api_server;
 mod outcome;
 #[path = "specification/seed.rs"]
 mod seed;
+#[path = "specification/served_together.rs"]
+mod served_together;
 #[path = "specification/traefik.rs"]
 mod traefik;
 #[path = "specification/validators.rs"]
@@ -45,9 +47,8 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
-use world::{Annotated, World, add_outpost, app, app_on, applied, other_app, our_route, route};
+use world::{Annotated, OUTPOST_HOST, World, add_outpost, app, app_on, applied, other_app, our_route, route};
 
-const OUTPOST_HOST: &str = "ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local";
 const MANY_HOSTS_URL: &str = "https://$host/outpost.goauthentik.io/auth/nginx";
 const MANY_HOSTS_SIGNIN: &str =
     "https://$host/outpost.goauthentik.io/start?rd=$scheme://$best_http_host$escaped_request_uri";
@@ -117,6 +118,7 @@ fn all_cases() -> Vec<Case> {
         a_refused_app_on_a_shared_host(),
         routes_of_others(),
         routes_of_ours_that_somebody_edited(),
+        served_together::served_together(),
         names_already_taken(),
         names_and_labels(),
         requests(),

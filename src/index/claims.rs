@@ -9,14 +9,15 @@
 
 use super::small_set::SmallSet;
 use crate::facts::{Host, ObjectKey};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// A host as one class serves it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Place {
-    pub(super) class: Option<Arc<str>>,
+    /// First, so that all places of a host stand together.
     pub(super) host: Host,
+    pub(super) class: Option<Arc<str>>,
 }
 
 /// How firmly an app holds a place: the firmest first.
@@ -79,7 +80,7 @@ pub(super) struct Entry {
     pub(super) swallowers: SmallSet<ObjectKey>,
     /// Ingresses that have TLS of the host passed through unopened.
     pub(super) passing_tls: SmallSet<ObjectKey>,
-    /// Grows with each change of the last three sets, of the routes in them, and of the bystanders at the place.
+    /// Grows with each change of the last three sets, of the routes in them, and of the bystanders, in whatever class of the host.
     revision: u64,
 }
 
@@ -100,11 +101,11 @@ struct State {
 /// All places and claims.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
-    /// Boxed, since a table has up to twice the room that it needs.
-    places: HashMap<Place, Box<Entry>>,
+    /// Boxed, since the nodes of a tree are half empty.
+    places: BTreeMap<Place, Box<Entry>>,
     /// Ingresses that serve the host of a place and do not ask for protection: most of a cluster, at places where often
     /// no app is.
-    bystanders: HashMap<Place, SmallSet<ObjectKey>>,
+    bystanders: BTreeMap<Place, SmallSet<ObjectKey>>,
     of_apps: HashMap<ObjectKey, Claim>,
     /// Parts of claims that do not count, because one with another outpost comes first, and where that is.
     kept_out: HashMap<Rank, Place>,
@@ -138,6 +139,11 @@ impl Claims {
         self.of_apps.get(app)
     }
 
+    /// What stands at `host`, whichever class serves it.
+    pub(super) fn at_host<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Entry> {
+        at_host(&self.places, host).map(|(_, entry)| &**entry)
+    }
+
     /// Where `app` asks for protection.
     pub(super) fn sought_by(&self, app: &ObjectKey) -> &[Place] {
         self.seeking.get(app).map(AsRef::as_ref).unwrap_or_default()
@@ -148,9 +154,9 @@ impl Claims {
         self.seeking.get(app).cloned().unwrap_or_default()
     }
 
-    /// Ingresses that serve the host of `place` and do not ask for protection.
-    pub(super) fn bystanders(&self, place: &Place) -> impl Iterator<Item = &ObjectKey> {
-        self.bystanders.get(place).into_iter().flatten()
+    /// Ingresses that serve `host` and do not ask for protection, in whatever class.
+    pub(super) fn bystanders<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a ObjectKey> {
+        at_host(&self.bystanders, host).flat_map(|(_, bystanders)| bystanders)
     }
 
     /// The app that has to provide the route at `place`.
@@ -178,10 +184,8 @@ impl Claims {
 
     /// Changes what stands at `place`, noting in `scope` how it was before.
     pub(super) fn edit(&mut self, scope: &mut Scope, place: &Place, edit: impl FnOnce(&mut Entry)) {
-        self.note(scope, place);
-        let entry = self.places.entry(place.clone()).or_default();
-        entry.revision += 1;
-        edit(entry);
+        edit(self.places.entry(place.clone()).or_default());
+        self.stir(scope, &place.host);
         self.tidy(place);
     }
 
@@ -193,10 +197,7 @@ impl Claims {
         ingress: &ObjectKey,
         is_there: bool,
     ) {
-        self.note(scope, place);
-        if let Some(entry) = self.places.get_mut(place) {
-            entry.revision += 1;
-        }
+        self.stir(scope, &place.host);
         if is_there {
             self.bystanders.entry(place.clone()).or_default().insert(ingress.clone());
         } else if let Some(bystanders) = self.bystanders.get_mut(place) {
@@ -339,6 +340,17 @@ impl Claims {
         Some((rank.clone(), claim.outpost.clone()))
     }
 
+    /// Notes a change that apps at `host` depend on, in whatever class: one data plane may serve several.
+    fn stir(&mut self, scope: &mut Scope, host: &Host) {
+        let places: Vec<Place> = at_host(&self.places, host).map(|(place, _)| place.clone()).collect();
+        for place in places {
+            self.note(scope, &place);
+            if let Some(entry) = self.places.get_mut(&place) {
+                entry.revision += 1;
+            }
+        }
+    }
+
     fn note(&self, scope: &mut Scope, place: &Place) {
         if !scope.before.contains_key(place) {
             scope.before.insert(place.clone(), self.state(place));
@@ -354,4 +366,10 @@ impl Claims {
             self.places.remove(place);
         }
     }
+}
+
+/// The entries of `map` at `host`.
+fn at_host<'a, T>(map: &'a BTreeMap<Place, T>, host: &'a Host) -> impl Iterator<Item = (&'a Place, &'a T)> {
+    let first = Place { host: host.clone(), class: None };
+    map.range(first..).take_while(move |(place, _)| place.host == *host)
 }

@@ -4,6 +4,7 @@
 //! deliver what is already known.
 
 mod claims;
+mod neighbours;
 mod routes;
 mod shared;
 mod small_set;
@@ -146,7 +147,7 @@ impl Index {
             Source::Middlewares => self.known.middlewares = MiddlewareKind::Listed,
             _ => return Vec::new(),
         }
-        self.resolve_again(|_| true)
+        self.resolve_again()
     }
 
     /// Notes that the API server does not know Middlewares, which is as good as a complete list. The answer is what that may
@@ -160,7 +161,7 @@ impl Index {
         let gone: Vec<ObjectKey> = self.middlewares.keys().cloned().collect();
         let keys: Vec<Key> =
             gone.iter().flat_map(|key| self.forget(Source::Middlewares, key, None)).collect();
-        keys.into_iter().chain(self.resolve_again(|_| true)).collect()
+        keys.into_iter().chain(self.resolve_again()).collect()
     }
 
     /// Whether the first list has been delivered of every source that all apps depend on. Of Middlewares only Traefik's do,
@@ -284,17 +285,12 @@ impl Index {
 
     /// Takes in a class.
     pub fn observe_class(&mut self, facts: IngressClassFacts) -> Vec<Key> {
-        let key = facts.key.clone();
-        if store(&mut self.known.classes.known, facts) { self.touched_by_class(&key) } else { Vec::new() }
+        if store(&mut self.known.classes.known, facts) { self.resolve_again() } else { Vec::new() }
     }
 
     /// Takes in a Service that authentik labelled as an outpost.
     pub fn observe_outpost(&mut self, facts: DiscoveredOutpost) -> Vec<Key> {
-        if store(&mut self.known.outposts.services, facts) {
-            self.resolve_again(|_| true)
-        } else {
-            Vec::new()
-        }
+        if store(&mut self.known.outposts.services, facts) { self.resolve_again() } else { Vec::new() }
     }
 
     /// Takes in a Middleware, whoever made it.
@@ -321,7 +317,7 @@ impl Index {
             Source::Ingresses if is_meant(&self.ingresses, key, gone) => self.replace_ingress(key, None),
             Source::Classes if is_meant(&self.known.classes.known, key, gone) => {
                 self.known.classes.known.remove(key);
-                self.touched_by_class(key)
+                self.resolve_again()
             }
             Source::Services if is_meant(&self.services, key, gone) => {
                 let was_ours = self.services.remove(key).is_some_and(|service| service.ours);
@@ -335,7 +331,7 @@ impl Index {
             }
             Source::Outposts if is_meant(&self.known.outposts.services, key, gone) => {
                 self.known.outposts.services.remove(key);
-                self.resolve_again(|_| true)
+                self.resolve_again()
             }
             Source::Middlewares if is_meant(&self.middlewares, key, gone) => {
                 let was_ours = self.middlewares.remove(key).is_some_and(|middleware| middleware.is_ours());
@@ -404,7 +400,7 @@ impl Index {
         let may_block = |app: &&ObjectKey| routes::may_be_foreign(app, ingress);
         let routed = ingress.outpost_paths.iter().filter_map(|path| path.host.as_ref());
         let swallowed = ingress.swallowing_paths.iter().filter_map(|(host, _)| host.as_ref());
-        let entries = routed.chain(swallowed).filter_map(|host| self.claims.entry(&place(ingress, host)));
+        let entries = routed.chain(swallowed).flat_map(|host| self.claims.at_host(host));
         entries.flat_map(|entry| entry.seekers.iter().filter(may_block).cloned()).collect()
     }
 
@@ -533,15 +529,10 @@ impl Index {
         }
     }
 
-    /// Reads anew what those apps ask for whose Ingress passes `filter`.
-    fn resolve_again(&mut self, filter: impl Fn(&IngressFacts) -> bool) -> Vec<Key> {
-        let is_meant = |app: &&ObjectKey| self.ingresses.get(*app).is_some_and(|ingress| filter(ingress));
-        let apps: Vec<ObjectKey> = self.requests.keys().filter(is_meant).cloned().collect();
+    /// Reads anew what all apps ask for.
+    fn resolve_again(&mut self) -> Vec<Key> {
+        let apps: Vec<ObjectKey> = self.requests.keys().cloned().collect();
         self.resolve_all(Scope::default(), apps)
-    }
-
-    fn touched_by_class(&mut self, class: &ObjectKey) -> Vec<Key> {
-        self.resolve_again(|ingress| ingress.class.name() == Some(&class.name))
     }
 
     /// One of ours is repaired by its own key. One made by hand may be, or cease to be, the way of an app's route; and any may

@@ -95,9 +95,9 @@ impl Index {
     /// Whether the rules of `ingress` at outpost paths are of somebody else than `app` and this controller. An app that asks for
     /// protection can have such, too, and is served with them although it is refused. So are those in a route of ours, in another
     /// namespace, that is not as it should be; and in one that is going and does not go, since somebody gave it a finalizer.
-    pub(super) fn is_foreign(&self, app: &ObjectKey, ingress: &IngressFacts, place: &Place) -> bool {
+    pub(super) fn is_foreign(&self, app: &ObjectKey, ingress: &IngressFacts, host: &Host) -> bool {
         let is_ours = ingress.outpost_ingress().is_some() && !ingress.deleting;
-        may_be_foreign(app, ingress) && !(is_ours && self.is_right(ingress, place))
+        may_be_foreign(app, ingress) && !(is_ours && self.is_right(ingress, &place(ingress, host)))
     }
 }
 

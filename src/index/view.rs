@@ -1,6 +1,6 @@
 //! Everything that bears on one app, gathered for the plan.
 
-use super::claims::{Entry, Place};
+use super::claims::Place;
 use super::routes::serves;
 use super::shared::{headers_key, middleware_key, service_key};
 use super::{Index, place};
@@ -9,12 +9,9 @@ use crate::plan::decision::describe_backend;
 use crate::plan::quote::shown;
 use crate::plan::request::Request;
 use crate::plan::status::Assurance;
-use crate::plan::{AppView, Dialect, HostHolder, Slot, companions};
+use crate::plan::{AppView, HostHolder, Slot, companions};
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
-
-/// Open neighbours named in one warning; a host with hundreds needs no longer text.
-const MAX_NEIGHBOURS: usize = 3;
 
 impl Index {
     /// What bears on `app`, which need not exist any more.
@@ -41,15 +38,9 @@ impl Index {
                 .hosts_in_route(app, |route, place| serves(route, place) && self.is_lent(app, place)),
             kept_hosts: self.kept_hosts(app, ingress),
             guard_of_route: self.own_route(app).and_then(|route| self.guard_of_route(route)),
-            open_neighbours: places
-                .iter()
-                .flat_map(|place| self.neighbours_at(place).take(MAX_NEIGHBOURS))
-                .collect(),
+            open_neighbours: self.some_open_neighbours(app),
             tls_passed_by: good.map_or_else(Vec::new, |request| self.tls_passed_by(app, request)),
-            canaries: places
-                .iter()
-                .flat_map(|place| self.canaries_at(app, place).take(MAX_NEIGHBOURS))
-                .collect(),
+            canaries: self.some_canaries_of_others(app),
             swallowed_by: good.and_then(|request| self.swallowed_anywhere(app, request)),
             is_denied: self.denied.contains(app),
             outpost_ingress: self.route_slot(app),
@@ -82,8 +73,7 @@ impl Index {
         // That of an app which is to have none here is no reason to leave the one of others aside.
         let is_provider = self.claims.winner(place).is_none_or(|winner| winner == app);
         let own_route = self.own_route(app).filter(|route| is_provider && serves(route, place));
-        let entry = self.claims.entry(place);
-        if let Some(foreign) = entry.and_then(|entry| self.foreign_route(app, entry, place, own_route)) {
+        if let Some(foreign) = self.foreign_route(app, place, own_route) {
             return foreign;
         }
         match self.claims.winner(place) {
@@ -97,25 +87,28 @@ impl Index {
     }
 
     /// A route at `place` that this controller did not make, or that somebody made his own. One that leads astray comes before one
-    /// that is right. Beside a route of ours, `own`, only those matter that win over it and lead astray.
+    /// that is right. Beside a route of ours, `own`, only those matter that win over it and lead astray; and of other classes
+    /// none but such, as nobody may rely on being served with those.
     fn foreign_route(
         &self,
         app: &ObjectKey,
-        entry: &Entry,
         place: &Place,
         own: Option<&IngressFacts>,
     ) -> Option<HostHolder> {
-        let routes = entry.routes.iter().filter_map(|key| self.ingresses.get(key));
         let mut right = None;
-        for ingress in routes.filter(|ingress| self.is_foreign(app, ingress, place)) {
+        let routes = self.beside(place, |entry| &entry.routes);
+        for ingress in routes.filter(|ingress| self.is_foreign(app, ingress, &place.host)) {
+            let is_elsewhere = ingress.class.shared_name() != place.class.as_ref();
             for path in ingress.outpost_paths.iter().filter(|path| path.host.as_ref() == Some(&place.host)) {
                 let leads_to = self.outpost_at(app, ingress, path);
-                let is_behind_ours = path.is_whole()
-                    && own.is_some_and(|own| leads_to.is_ok() || is_first(own, ingress, path));
+                let is_harmless = match &leads_to {
+                    Ok(_) => is_elsewhere || own.is_some(),
+                    Err(_) => path.is_whole() && own.is_some_and(|own| is_first(own, ingress, path)),
+                };
                 let (ingress, path_text) = (ingress.key.clone(), path.path.to_string());
                 let holder = HostHolder::Foreign { ingress, path: path_text, leads_to };
                 match &holder {
-                    _ if is_behind_ours => {}
+                    _ if is_harmless => {}
                     HostHolder::Foreign { leads_to: Ok(_), .. } => right = right.or(Some(holder)),
                     _ => return Some(holder),
                 }
@@ -201,8 +194,7 @@ impl Index {
 
     /// Whether `app` makes no route at `place`, because a right one that this controller did not make is there.
     fn uses_foreign_route(&self, app: &ObjectKey, place: &Place) -> bool {
-        let found = self.claims.entry(place).and_then(|entry| self.foreign_route(app, entry, place, None));
-        matches!(found, Some(HostHolder::Foreign { leads_to: Ok(_), .. }))
+        matches!(self.foreign_route(app, place, None), Some(HostHolder::Foreign { leads_to: Ok(_), .. }))
     }
 
     /// Hosts whose route that of `app` is, for want of another if for nothing else: where `ingress`, the app, sends visitors to log
@@ -223,8 +215,7 @@ impl Index {
     /// Whether something of somebody else's keeps `app` from being protected, and so from claiming its hosts.
     pub(super) fn is_blocked(&self, app: &ObjectKey, request: &Request) -> bool {
         let is_astray = |place: &Place| {
-            let foreign =
-                self.claims.entry(place).and_then(|entry| self.foreign_route(app, entry, place, None));
+            let foreign = self.foreign_route(app, place, None);
             matches!(foreign, Some(HostHolder::Foreign { leads_to, .. }) if leads_to.as_ref() != Ok(&request.outpost.name))
         };
         let places = self.claims.sought_by(app);
@@ -251,61 +242,6 @@ impl Index {
             || matches!(headers, Some(Slot::Foreign(found)) if found.data != request.headers())
             || matches!(slot, Some(Slot::Foreign(found)) if !does_the_same(found))
             || middleware.is_some_and(|key| self.twin_of(&key).is_some())
-    }
-
-    /// All other Ingresses of the class on the hosts of `app` that do not ask for protection, of which [`Index::view`] has
-    /// a few.
-    pub fn open_neighbours(&self, app: &ObjectKey) -> impl Iterator<Item = (Host, ObjectKey)> {
-        self.claims.sought_by(app).iter().flat_map(|place| self.neighbours_at(place))
-    }
-
-    fn neighbours_at(&self, place: &Place) -> impl Iterator<Item = (Host, ObjectKey)> {
-        self.bystanders(place, false).map(|ingress| (place.host.clone(), ingress.clone()))
-    }
-
-    /// Canaries of other namespaces on the host of `app`. Within one everybody may send visitors where he likes.
-    fn canaries_at(&self, app: &ObjectKey, place: &Place) -> impl Iterator<Item = (Host, ObjectKey)> {
-        let others = self.bystanders(place, true).filter(|ingress| ingress.namespace != app.namespace);
-        others.map(|ingress| (place.host.clone(), ingress.clone()))
-    }
-
-    /// Ingresses at `place` that do not ask for protection, either the canaries or all others. Traefik by its own annotations
-    /// knows no canaries.
-    fn bystanders(&self, place: &Place, is_canary: bool) -> impl Iterator<Item = &ObjectKey> {
-        let class = place.class.as_ref().map(|class| ObjectKey::new("", class.clone()));
-        let knows_canaries = class.and_then(|class| self.dialect_of(&class)) != Some(Dialect::Traefik);
-        self.claims.bystanders(place).filter(move |key| {
-            let ingress = self.ingresses.get(*key).filter(|ingress| ingress.is_canary && knows_canaries);
-            ingress.is_some() == is_canary
-        })
-    }
-
-    /// Other Ingresses that have TLS of the app's hosts passed through, a few for each host.
-    fn tls_passed_by(&self, app: &ObjectKey, request: &Request) -> Vec<(Host, ObjectKey)> {
-        let places = self.claims.sought_by(app).iter().filter(|_| request.fears_tls_passthrough());
-        let at = |place: &Place| {
-            let passing = self.claims.entry(place).into_iter().flat_map(|entry| &entry.passing_tls);
-            let others = passing.filter(|ingress| *ingress != app).take(MAX_NEIGHBOURS);
-            others.map(|ingress| (place.host.clone(), ingress.clone())).collect::<Vec<_>>()
-        };
-        places.flat_map(at).collect()
-    }
-
-    fn swallowed_anywhere(
-        &self,
-        app: &ObjectKey,
-        request: &Request,
-    ) -> Option<(ObjectKey, Option<Host>, String)> {
-        let places = self.claims.sought_by(app).iter().filter(|_| request.fears_long_regex());
-        places.into_iter().find_map(|place| self.swallowed_by(app, place))
-    }
-
-    fn swallowed_by(&self, app: &ObjectKey, place: &Place) -> Option<(ObjectKey, Option<Host>, String)> {
-        let swallowers = &self.claims.entry(place)?.swallowers;
-        let ingress = self.ingresses.get(swallowers.iter().find(|ingress| *ingress != app)?)?;
-        let at_place = |(host, _): &&(Option<Host>, String)| host.as_ref() == Some(&place.host);
-        let (host, path) = ingress.swallowing_paths.iter().find(at_place)?;
-        Some((ingress.key.clone(), host.clone(), path.clone()))
     }
 }
 

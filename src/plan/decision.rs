@@ -81,9 +81,9 @@ pub struct AppView<'a> {
     pub kept_hosts: Vec<Host>,
     /// Who reads the app's outpost Ingress, and the outpost that it names, where both are known.
     pub guard_of_route: Option<(Dialect, Outpost)>,
-    /// Other Ingresses of the class on the app's hosts that do not ask for protection.
+    /// Other Ingresses on the app's hosts that do not ask for protection.
     pub open_neighbours: Vec<(Host, ObjectKey)>,
-    /// Other Ingresses of the class that have TLS of the app's hosts passed through unopened.
+    /// Other Ingresses that have TLS of the app's hosts passed through unopened.
     pub tls_passed_by: Vec<(Host, ObjectKey)>,
     /// Canaries of other namespaces on the app's hosts, which share in its visitors.
     pub canaries: Vec<(Host, ObjectKey)>,

@@ -129,6 +129,11 @@ impl Dialect {
         }
     }
 
+    /// Whether it is Traefik that reads it.
+    pub(crate) fn is_of_traefik(self) -> bool {
+        matches!(self, Self::TraefikNginx | Self::Traefik)
+    }
+
     /// All supported controllers, for messages.
     pub fn supported() -> String {
         Self::ALL.map(Self::controller).join(", ")

@@ -564,6 +564,16 @@ pub(crate) fn sharing_a_host() -> Vec<Case> {
             by_middleware().warns(NO_PATH.0, NO_PATH.1),
         ),
         Case::new(
+            "What Traefik serves by its provider for ingress-nginx stands beside what it serves by its own",
+            traefik()
+                .class("migration", "rke2.cattle.io/ingress-nginx-migration")
+                .app(on_traefik())
+                .app(ingress("other", "site").host("app.djieno.com").class("migration")),
+            by_middleware()
+                .warns(NO_PATH.0, NO_PATH.1)
+                .warns("OpenNeighbour", ["app.djieno.com", "other/site"]),
+        ),
+        Case::new(
             "One host has one outpost on Traefik too",
             traefik()
                 .settings(beta)

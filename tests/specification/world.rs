@@ -18,6 +18,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 
+pub(crate) const OUTPOST_HOST: &str = "ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local";
+
 /// Address of the outpost `proxy-outpost` in most cases.
 pub(crate) const OUTPOST_URL: &str = "http://ak-outpost-proxy-outpost.authentik-prd.svc.cluster.local:9000";
 
