@@ -36,7 +36,7 @@ fn other() -> Provider {
 fn target(host: &str, at: SocketAddr) -> Target {
     let address = Address { scheme: Scheme::Http, host: at.ip().to_string(), port: at.port() };
     let outpost = Known { name: "proxy".to_owned(), address };
-    Target { outpost, host: Host::parse(host).unwrap(), scheme: Scheme::Https }
+    Target { outpost, host: Host::parse(host).unwrap(), scheme: Scheme::Https, passes_raw_host: false }
 }
 
 async fn probe_trusting(target: &Target, trust: Trust) -> Findings {
@@ -166,20 +166,33 @@ async fn a_rule_that_lets_everybody_in() -> Result<()> {
     Ok(())
 }
 
+/// Only where the data plane passes it on, and to outposts that read it so: the parser of Go's allows only digits there.
+#[tokio::test]
+async fn a_forged_host() -> Result<()> {
+    for (flavour, passes_raw_host, wanted) in [
+        (Flavour::Rust, true, Conclusion::OpenByForgedHost { outpost: "proxy".to_owned() }),
+        (Flavour::Rust, false, Conclusion::Served),
+        (Flavour::Go, true, Conclusion::Served),
+    ] {
+        let outpost = Outpost::start(anywhere(), flavour, vec![other(), provider()]).await?;
+        let target = Target { passes_raw_host, ..target(APP, outpost.address()) };
+        assert_eq!(probe(&target).await.conclusion, wanted, "{flavour:?}");
+        outpost.set_providers(vec![other()]);
+        let reason = probe(&target).await.conclusion.reason();
+        assert!(!["Served", "OpenByForgedHost"].contains(&reason), "what is missing comes first: {reason}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn holes_of_the_outpost() -> Result<()> {
     for flavour in BOTH {
         let outpost = Outpost::start(anywhere(), flavour, vec![other(), provider()]).await?;
         let target = target(APP, outpost.address());
-        let raw = match flavour {
-            Flavour::Rust => vec![Hole::RawPaths, Hole::RawHosts],
-            // Its parser allows only digits there.
-            Flavour::Go => vec![Hole::RawPaths],
-        };
-        assert_eq!(probe(&target).await.holes.as_ref(), Some(&raw), "{flavour:?}");
+        assert_eq!(probe(&target).await.holes, Some(vec![Hole::RawPaths]), "{flavour:?}");
         let old = Provider { believes_x_original_uri: true, ..provider() };
         outpost.set_providers(vec![other(), old]);
-        assert_eq!(probe(&target).await.holes, Some([raw, vec![Hole::OriginalUri]].concat()));
+        assert_eq!(probe(&target).await.holes, Some(vec![Hole::RawPaths, Hole::OriginalUri]));
         outpost.set_providers(vec![other()]);
     }
     // None of today's outposts is without the first, so this one is no double of any.
@@ -363,10 +376,11 @@ async fn a_long_body_does_not_spoil_the_next_answer() -> Result<()> {
 
 #[tokio::test]
 async fn nothing_is_sent_that_could_log_anyone_in() -> Result<()> {
-    let outpost = Outpost::start(anywhere(), Flavour::Rust, vec![provider()]).await?;
-    assert_eq!(conclusion(APP, &outpost).await, Conclusion::Served);
+    let outpost = Outpost::start(anywhere(), Flavour::Go, vec![other(), provider()]).await?;
+    let target = Target { passes_raw_host: true, ..target(APP, outpost.address()) };
+    assert_eq!(probe(&target).await.conclusion, Conclusion::Served);
     let requests = outpost.requests();
-    assert_eq!(requests.len(), 6, "ping, auth check, login; a path, a host and a header: {requests:#?}");
+    assert_eq!(requests.len(), 6, "ping, auth check, login; a host, a path and a header: {requests:#?}");
     let allowed =
         ["host", "user-agent", "x-forwarded-host", "x-forwarded-proto", "x-original-url", "x-original-uri"];
     for recorded in &requests {

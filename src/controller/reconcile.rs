@@ -5,6 +5,7 @@ use super::probes::{Asked, Probes};
 use super::queue::Turn;
 use super::report::{Report, Reporter, shorten};
 use super::write::{WriteError, Writer};
+use crate::config::Settings;
 use crate::contract::Keys;
 use crate::facts::{IngressFacts, ObjectKey};
 use crate::index::Key;
@@ -12,6 +13,7 @@ use crate::plan::changes::{AppPlan, Change, app_plan, decided_plan, keep_with_st
 use crate::plan::status::{ASKING, Assurance, State, Status, WRITE_FAILED};
 use crate::plan::warning::Warning;
 use crate::plan::{AppView, Decision, decide};
+use crate::probe::Target;
 use crate::telemetry::metrics::{Metrics, Standing};
 use futures::future::join_all;
 use std::collections::{BTreeSet, HashMap};
@@ -207,7 +209,7 @@ impl Reconciler {
             let settings = index.settings().clone();
             let mut view = index.view(app);
             let decision = decide(&view, &settings);
-            view.assurance = self.probes.assurance(app, asked(&view, &decision, &settings.keys));
+            view.assurance = self.probes.assurance(app, asked(&view, &decision, &settings));
             let plan = app_plan(&view, &decision, &settings.keys, is_overdue);
             (plan, decision, Told::of(&view, &settings.keys), view.assurance)
         });
@@ -418,10 +420,11 @@ impl Told {
 }
 
 /// What the outpost of an app is asked about: only once it is certain that visitors are sent there.
-fn asked<'a>(view: &AppView<'a>, decision: &Decision, keys: &Keys) -> Option<Asked<'a>> {
+fn asked(view: &AppView<'_>, decision: &Decision, settings: &Settings) -> Option<Asked> {
     let Decision::Protect(protection) = decision else { return None };
     let (request, app) = (view.request?.as_ref().ok()?, view.ingress?.app()?);
-    Some(Asked { request, is_believed: Status::is_said_protected(protection, app, keys) })
+    let is_believed = Status::is_said_protected(protection, app, &settings.keys);
+    Some(Asked { targets: Target::of(request, settings), is_believed })
 }
 
 /// Whether people should hear of a failure: at once where it will not pass by itself, else when it has not.

@@ -53,6 +53,11 @@ pub(super) trait DataPlane {
         true
     }
 
+    /// Whether it tells the outpost the header `Host` as clients send it, of which it reads itself no more than the name.
+    fn passes_raw_host(&self, _settings: &Settings) -> bool {
+        false
+    }
+
     /// What this data plane cannot protect.
     fn check(
         &self,

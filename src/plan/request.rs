@@ -152,6 +152,11 @@ impl Request {
         self.dialect.plane().lets_others_pass_tls_through()
     }
 
+    /// Whether the outpost is asked about the header `Host` as clients send it.
+    pub fn passes_raw_host(&self, settings: &Settings) -> bool {
+        self.dialect.plane().passes_raw_host(settings)
+    }
+
     /// An annotation that somebody else wrote is theirs; where it differs, one of the two has to give way. A copy of what
     /// this controller itself wrote is nobody's word: RKE2's migration makes such, and ours for nginx leave an app open that
     /// Traefik serves. The answer is their keys.

@@ -32,7 +32,7 @@ pub async fn ask(line: &mut impl Line, target: &Target, cluster_domain: &Cluster
         Ok(Some(conclusion)) => return unserved(conclusion, false),
         Err(trouble) => return troubled(trouble, false),
     }
-    match asking.conclude().await {
+    match asking.conclude_for_all().await {
         Ok(Conclusion::Served) => {
             let holes = asking.holes().await.ok();
             Findings { conclusion: Conclusion::Served, is_reached: true, holes }
@@ -54,6 +54,17 @@ impl<L: Line> Asking<'_, L> {
         let status = self.get(PING, &[]).await?.status;
         let (outpost, address) = (self.target.outpost.name.clone(), self.target.outpost.address.clone());
         Ok((status != 204).then_some(Conclusion::NotAnOutpost { outpost, address, status }))
+    }
+
+    /// What it does with visitors of the host, and with those who say that they were of another one.
+    async fn conclude_for_all(&mut self) -> Result<Conclusion, Trouble> {
+        let conclusion = self.conclude().await?;
+        if !conclusion.is_served() || !self.target.passes_raw_host {
+            return Ok(conclusion);
+        }
+        let outpost = self.target.outpost.name.clone();
+        let raw = self.auth(&self.target.url(&format!("{RAW_PORT}/"))).await?;
+        Ok(if raw.status == 200 { Conclusion::OpenByForgedHost { outpost } } else { conclusion })
     }
 
     /// What it does with visitors of the host.
@@ -107,9 +118,6 @@ impl<L: Line> Asking<'_, L> {
                 holes.push(Hole::RawPaths);
                 break;
             }
-        }
-        if self.auth(&self.target.url(&format!("{RAW_PORT}/"))).await?.status == 200 {
-            holes.push(Hole::RawHosts);
         }
         let claimed =
             [("x-original-url", self.target.url("/")), ("x-original-uri", format!("{OUTPOST_PATH}/x"))];

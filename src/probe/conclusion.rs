@@ -87,6 +87,13 @@ pub enum Conclusion {
     OpenBySkipRule { outpost: String, url: String },
 
     #[error(
+        "the outpost {outpost:?} takes a part of the header Host for the path, and ingress-nginx passes all of that header on, so \
+         whoever forges it gets past the login. Have the admin set the lines of server-snippet that docs/data-planes.md has under \
+         \"Dot segments\" in the ConfigMap of ingress-nginx, and say so with --nginx-rejects-dot-segments"
+    )]
+    OpenByForgedHost { outpost: String },
+
+    #[error(
         "the outpost {outpost:?} answers {status} to the auth check because it gets no X-Original-URL. Check what stands between \
          {address} and the outpost, such as a proxy or a service mesh, and have it pass this header on"
     )]
@@ -101,7 +108,7 @@ pub enum Conclusion {
 
 impl Conclusion {
     /// All that [`Conclusion::reason`] may answer.
-    pub const REASONS: [&'static str; 15] = [
+    pub const REASONS: [&'static str; 16] = [
         "Served",
         "OutpostUnresolved",
         "OutpostConnectionRefused",
@@ -115,6 +122,7 @@ impl Conclusion {
         "OtherExternalHost",
         "InternalAuthentik",
         "OpenBySkipRule",
+        "OpenByForgedHost",
         "HeaderLost",
         "UnexpectedAnswer",
     ];
@@ -135,6 +143,7 @@ impl Conclusion {
             Self::OtherExternalHost { .. } => "OtherExternalHost",
             Self::InternalAuthentik { .. } => "InternalAuthentik",
             Self::OpenBySkipRule { .. } => "OpenBySkipRule",
+            Self::OpenByForgedHost { .. } => "OpenByForgedHost",
             Self::HeaderLost { .. } => "HeaderLost",
             Self::Unexpected { .. } => "UnexpectedAnswer",
         }
@@ -203,14 +212,6 @@ pub enum Hole {
          under \"Dot segments\" in the ConfigMap of ingress-nginx, and say so with --nginx-rejects-dot-segments"
     )]
     RawPaths,
-    /// It takes for the path what nginx takes for the port of the host.
-    #[error(
-        "it takes what follows a colon in the header Host for the path, so behind ingress-nginx whoever sends Host: \
-         app.example.com:\\outpost.goauthentik.io\\ reaches all of an app without a login. Have the admin set the lines of \
-         server-snippet that docs/data-planes.md has under \"Dot segments\" in the ConfigMap of ingress-nginx, and say so with \
-         --nginx-rejects-dot-segments"
-    )]
-    RawHosts,
     /// GHSA-5wcc-hf24-rf5h.
     #[error(
         "it believes X-Original-URI, as authentik does before 2025.12.5 and 2026.2.3, so strangers who may send that header get in \
@@ -221,13 +222,12 @@ pub enum Hole {
 
 impl Hole {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::RawPaths, Self::RawHosts, Self::OriginalUri];
+    pub const ALL: [Self; 2] = [Self::RawPaths, Self::OriginalUri];
 
     /// A stable name in `CamelCase`, for logs and metrics.
     pub fn reason(self) -> &'static str {
         match self {
             Self::RawPaths => "RawPaths",
-            Self::RawHosts => "RawHosts",
             Self::OriginalUri => "OriginalUri",
         }
     }

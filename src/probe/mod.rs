@@ -15,9 +15,10 @@ pub use trust::{Trust, TrustError};
 
 pub use crate::anonymous::{MAX_BODY, TIMEOUT, Trouble};
 
-use crate::config::Scheme;
+use crate::config::{Scheme, Settings};
 use crate::facts::Host;
 use crate::plan::outpost::Outpost;
+use crate::plan::request::Request;
 
 /// A host that an outpost is asked about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,9 +29,22 @@ pub struct Target {
     pub host: Host,
     /// What browsers speak to reach it.
     pub scheme: Scheme,
+    /// Whether the outpost is asked about the header `Host` as clients send it.
+    pub passes_raw_host: bool,
 }
 
 impl Target {
+    /// The hosts of `request`.
+    pub fn of(request: &Request, settings: &Settings) -> Vec<Self> {
+        let target = |host: &Host| Self {
+            outpost: request.outpost.clone(),
+            host: host.clone(),
+            scheme: request.scheme,
+            passes_raw_host: request.passes_raw_host(settings),
+        };
+        request.hosts.iter().map(target).collect()
+    }
+
     /// The host in the questions: of a wildcard, one of the names that it stands for.
     fn asked_host(&self) -> String {
         match self.host.as_str().strip_prefix("*.") {

@@ -418,7 +418,7 @@ async fn a_rewrite_behind_the_admins_lines_opens_nothing(lane: Lane) -> Result<(
         let app = App::open(&site, "app", rewrite).await?;
         let provider = Provider::forward_single(&app.url(""))?;
         let outpost = site.outpost_of(flavour, "main", vec![provider]).await?;
-        let _controller = site.controller(&["main"], &["--nginx-rejects-dot-segments"]).await?;
+        let _controller = site.controller(&["main"], &[]).await?;
         app.protect(&site).await?;
         app.echo.clear();
         for path in ODD_PATHS {

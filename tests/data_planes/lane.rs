@@ -42,8 +42,9 @@ impl Lane {
     /// What the admin tells the controller about it.
     pub(crate) fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::NginxHost | Self::TraefikNginx => &[],
-            Self::NginxDirect => &["--auth-route", "direct"],
+            Self::NginxHost => &["--nginx-rejects-dot-segments"],
+            Self::NginxDirect => &["--nginx-rejects-dot-segments", "--auth-route", "direct"],
+            Self::TraefikNginx => &[],
             Self::Traefik => &["--traefik-allows-external-name"],
         }
     }

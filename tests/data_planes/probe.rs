@@ -36,6 +36,9 @@ pub(crate) fn add(trials: &mut Trials) {
             after_a_restart_nothing_is_written_until_there_is_news,
         );
     }
+    for lane in [Lane::NginxHost, Lane::NginxDirect] {
+        add!(trials, lane, what_a_forged_host_opens_is_not_called_protected);
+    }
     add!(trials, Lane::NginxDirect, many_apps_of_one_outpost_are_each_asked_about_once);
 }
 
@@ -147,6 +150,26 @@ async fn a_silent_outpost_delays_no_protection(lane: Lane) -> Result<()> {
     ensure!(message.contains("being asked"), "it waited for the outpost: {message}");
     site.scene.until_event("app", "OutpostTimedOut").await?;
     drop(silent);
+    Ok(())
+}
+
+/// Until the admin says that his ingress-nginx rejects it. What is known of the outpost decides, and not whether it is tried: here
+/// nginx rejects it all along.
+async fn what_a_forged_host_opens_is_not_called_protected(lane: Lane) -> Result<()> {
+    let (site, app, _outpost) = site(lane, right).await?;
+    let known = site.outposts(&["main"]);
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let controller = site.scene.controller_with(&[&known, &["--probe=true"][..]].concat()).await?;
+    opt_in(&site).await?;
+    let event = site.scene.until_event("app", "OpenByForgedHost").await?;
+    ensure!(event.type_.as_deref() == Some("Warning"), "{event:?}");
+    let pending = site.scene.until_status("app", "Pending").await?;
+    let message = annotation(&pending, MESSAGE).unwrap_or_default();
+    ensure!(message.contains("--nginx-rejects-dot-segments"), "{message}");
+    app.until_login(&site, "/").await?;
+    controller.terminate(PATIENCE).await?;
+    let _controller = site.controller(&["main"], &[]).await?;
+    site.scene.until_protected("app").await?;
     Ok(())
 }
 

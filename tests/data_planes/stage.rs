@@ -1,6 +1,6 @@
 //! What all tests share: a control plane, a DNS server, both data planes.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::dns::Dns;
 use ingress_sso_testbed::ingress_nginx::{self, IngressNginx};
@@ -10,9 +10,6 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::OnceCell;
-
-/// What this page tells admins to put into the `ConfigMap` of ingress-nginx.
-const PAGE: &str = include_str!("../../docs/data-planes.md");
 
 static STAGE: OnceCell<Stage> = OnceCell::const_new();
 
@@ -58,19 +55,9 @@ impl Stage {
 
 /// Settings of ingress-nginx: what the documentation tells admins, and these.
 pub(crate) fn config<const N: usize>(more: [(&str, &str); N]) -> Result<BTreeMap<String, String>> {
-    let mut config = BTreeMap::from(more.map(|(key, value)| (key.to_owned(), value.to_owned())));
-    config.insert("server-snippet".to_owned(), server_snippet()?);
+    let mut config = ingress_nginx::admins_lines()?;
+    config.extend(more.map(|(key, value)| (key.to_owned(), value.to_owned())));
     Ok(config)
-}
-
-/// The lines by which an admin makes ingress-nginx reject hosts and paths that outposts take for paths of their own, word for
-/// word.
-fn server_snippet() -> Result<String> {
-    let (_, block) =
-        PAGE.split_once("server-snippet: |\n").context("no server-snippet in docs/data-planes.md")?;
-    let (lines, _) = block.split_once("```").context("it does not end")?;
-    ensure!(lines.matches("return 400").count() == 3, "{lines}");
-    Ok(lines.to_owned())
 }
 
 /// After failures, shows what the data planes had to say.

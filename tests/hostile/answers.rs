@@ -33,6 +33,7 @@ pub(crate) fn examine(text: &str) -> Result<usize, String> {
         outpost: Outpost { name: "alpha".to_owned(), address },
         host: Host::parse("a.example.com").expect("a host"),
         scheme: Scheme::Https,
+        passes_raw_host: true,
     };
     let mut answers = Answers { rest: text.lines(), given: 0 };
     let findings = ask(&mut answers, &target, &ClusterDomain::default()).now_or_never();

@@ -8,7 +8,6 @@ use crate::facts::{AppFacts, IngressFacts, ObjectKey};
 use crate::index::{Index, Key};
 use crate::plan::changes::{AppPlan, Change, app_plan};
 use crate::plan::refusal::Refusal;
-use crate::plan::request::Request;
 use crate::plan::status::State;
 use crate::plan::waiting::Waiting;
 use crate::plan::warning::Warning;
@@ -111,7 +110,10 @@ fn look_at(lists: &Lists, app: &ObjectKey, logs: Option<&str>) -> Option<Look> {
         },
         has_rewrite: facts.is_some_and(|facts| facts.annotation(REWRITE_TARGET).is_some()),
         is_protected,
-        targets: request.filter(|_| is_to_be_protected(&decision)).map(targets).unwrap_or_default(),
+        targets: request
+            .filter(|_| is_to_be_protected(&decision))
+            .map(|request| Target::of(request, settings))
+            .unwrap_or_default(),
         changes,
         checks,
         key: app.clone(),
@@ -120,11 +122,6 @@ fn look_at(lists: &Lists, app: &ObjectKey, logs: Option<&str>) -> Option<Look> {
 
 fn is_to_be_protected(decision: &Decision) -> bool {
     matches!(decision, Decision::Protect(_) | Decision::Wait { protection: Some(_), .. })
-}
-
-fn targets(request: &Request) -> Vec<Target> {
-    let target = |host| Target { outpost: request.outpost.clone(), host, scheme: request.scheme };
-    request.hosts.iter().cloned().map(target).collect()
 }
 
 /// Puts into words what becomes of one app.

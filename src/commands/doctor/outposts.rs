@@ -69,15 +69,14 @@ fn holes(name: &str, lists: &Lists, looks: &[Look], answers: &Answers) -> Vec<Ch
         of_outpost.filter_map(|(_, asked)| asked.outcome.as_ref().ok()?.holes.clone()).flatten().collect();
     let subject = || format!("outpost {name}");
     let exposed = exposed(name, lists, looks);
-    let raw = |hole: Hole, level: Level| {
-        let mut check = Check::explained(level, subject(), &hole.to_string());
+    let raw = |hole: Hole| {
+        let mut check = Check::explained(Level::Catch, subject(), &hole.to_string());
         check.finding = format!("{}. Apps behind ingress-nginx: {}", check.finding, exposed.as_ref()?);
         Some(check)
     };
     let check = |hole: Hole| match hole {
         Hole::OriginalUri => Some(Check::catch(subject(), hole.to_string())),
-        Hole::RawPaths => raw(hole, Level::Catch),
-        Hole::RawHosts => raw(hole, Level::Wrong),
+        Hole::RawPaths => raw(hole),
     };
     found.into_iter().filter_map(check).collect()
 }
@@ -238,6 +237,7 @@ mod tests {
                 outpost: resolve(&lists),
                 host: Host::parse("a.example.com").unwrap(),
                 scheme: crate::config::Scheme::Https,
+                passes_raw_host: false,
             };
             let findings = Findings {
                 conclusion: Conclusion::Served,
@@ -248,13 +248,11 @@ mod tests {
             check(&lists, looks, &[(target, asked)].into(), false)
         };
         let found = checks(Settings::default(), &looks);
-        let [answers, raw, hosts, uri] = found.as_slice() else { panic!("{found:#?}") };
+        let [answers, raw, uri] = found.as_slice() else { panic!("{found:#?}") };
         assert!(answers.finding.ends_with("it answers (asked directly)"), "{answers:?}");
-        for (check, level) in [(raw, Level::Catch), (hosts, Level::Wrong)] {
-            let apps = "Apps behind ingress-nginx: shop/b (with rewrite-target), shop/a";
-            assert!(check.level == level && check.finding.ends_with(apps), "{check:?}");
-            assert!(check.remedy.as_ref().is_some_and(|text| text.contains("server-snippet")), "{check:?}");
-        }
+        let apps = "Apps behind ingress-nginx: shop/b (with rewrite-target), shop/a";
+        assert!(raw.level == Level::Catch && raw.finding.ends_with(apps), "{raw:?}");
+        assert!(raw.remedy.as_ref().is_some_and(|text| text.contains("server-snippet")), "{raw:?}");
         assert!(uri.finding.contains("GHSA-5wcc-hf24-rf5h"), "{uri:?}");
         let closed = Settings { nginx_rejects_dot_segments: true, ..Settings::default() };
         assert_eq!(checks(closed, &looks).len(), 2);

@@ -8,10 +8,9 @@ mod steady;
 mod tests;
 
 use crate::config::Settings;
-use crate::facts::{Host, ObjectKey};
+use crate::facts::ObjectKey;
 use crate::index::Key;
 use crate::plan::outpost::Outpost;
-use crate::plan::request::Request;
 use crate::plan::status::Assurance;
 use crate::probe::{Conclusion, Direct, Findings, Target, Trust, ask};
 use crate::telemetry::metrics::Metrics;
@@ -52,10 +51,10 @@ impl Ask for Asker {
 }
 
 /// What is asked about an app.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
-    /// Its outpost and its hosts.
-    pub(super) request: &'a Request,
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    /// Its hosts.
+    pub(super) targets: Vec<Target>,
     /// Whether its outpost served it when a controller asked last, maybe one that has ended since.
     pub(super) is_believed: bool,
 }
@@ -130,11 +129,11 @@ impl Probes {
     }
 
     /// What is known of the hosts of `app`, of which those in `asked` are asked about from now on, and no others.
-    pub(super) fn assurance(&self, app: &ObjectKey, asked: Option<Asked<'_>>) -> Assurance {
+    pub(super) fn assurance(&self, app: &ObjectKey, asked: Option<Asked>) -> Assurance {
         let Some(shared) = &self.0 else { return Assurance::NotAsked };
-        let wanted = asked.map_or_else(Vec::new, |asked| targets(asked.request));
+        let Asked { targets: wanted, is_believed } = asked.unwrap_or_default();
         let mut board = shared.board();
-        shared.want(&mut board, app, &wanted, asked.is_some_and(|asked| asked.is_believed));
+        shared.want(&mut board, app, &wanted, is_believed);
         board.assurance(&wanted)
     }
 
@@ -253,12 +252,6 @@ impl Shared {
             self.news.notify_waiters();
         }
     }
-}
-
-fn targets(request: &Request) -> Vec<Target> {
-    let target =
-        |host: &Host| Target { outpost: request.outpost.clone(), host: host.clone(), scheme: request.scheme };
-    request.hosts.iter().map(target).collect()
 }
 
 impl Board {

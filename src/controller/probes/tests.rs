@@ -1,9 +1,8 @@
 //! The lanes under load and against misbehaving outposts, in simulated time.
 
 use super::*;
-use crate::config::{Address, AuthRoute, Scheme};
+use crate::config::{Address, Scheme};
 use crate::facts::Host;
-use crate::plan::Dialect;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep};
@@ -76,16 +75,14 @@ fn outpost(name: &str) -> Outpost {
     Outpost { name: name.to_owned(), address }
 }
 
-fn request(outpost_name: &str, hosts: &[&str]) -> Request {
-    Request {
-        dialect: Dialect::Nginx,
+fn targets(outpost_name: &str, hosts: &[&str]) -> Vec<Target> {
+    let target = |host: &&str| Target {
         outpost: outpost(outpost_name),
-        auth_route: AuthRoute::Host,
+        host: Host::parse(host).unwrap(),
         scheme: Scheme::Https,
-        hosts: hosts.iter().map(|host| Host::parse(host).unwrap()).collect(),
-        has_route: true,
-        copied: Vec::new(),
-    }
+        passes_raw_host: false,
+    };
+    hosts.iter().map(target).collect()
 }
 
 fn app(name: &str) -> ObjectKey {
@@ -117,8 +114,8 @@ fn assurance(probes: &Probes, name: &str, outpost: &str) -> Assurance {
 }
 
 fn assurance_of(probes: &Probes, name: &str, outpost: &str, hosts: &[&str]) -> Assurance {
-    let request = request(outpost, hosts);
-    probes.assurance(&app(name), Some(Asked { request: &request, is_believed: false }))
+    let asked = Asked { targets: targets(outpost, hosts), is_believed: false };
+    probes.assurance(&app(name), Some(asked))
 }
 
 #[tokio::test(start_paused = true)]
@@ -353,8 +350,8 @@ async fn what_was_said_before_a_restart_stands_until_it_is_certain_that_it_is_ov
     });
     let (probes, mut keys) = probes(&double);
     let look = |host: &str| {
-        let request = request("main", &[host]);
-        probes.assurance(&app("app"), Some(Asked { request: &request, is_believed: true }))
+        let asked = Asked { targets: targets("main", &[host]), is_believed: true };
+        probes.assurance(&app("app"), Some(asked))
     };
     assert_eq!(look("a.example.com"), Assurance::Served);
     sleep(Duration::from_mins(1)).await;
@@ -399,8 +396,8 @@ async fn a_short_outage_is_no_news_however_many_questions_it_meets() {
     });
     let (probes, keys) = probes(&double);
     let look = |name: &str| {
-        let request = request("main", &[&format!("{name}.example.com")]);
-        probes.assurance(&app(name), Some(Asked { request: &request, is_believed: true }))
+        let asked = Asked { targets: targets("main", &[&format!("{name}.example.com")]), is_believed: true };
+        probes.assurance(&app(name), Some(asked))
     };
     let names: Vec<String> = (0..100).map(|number| format!("app-{number}")).collect();
     let are_served = || names.iter().all(|name| look(name) == Assurance::Served);

@@ -117,6 +117,10 @@ impl DataPlane for Nginx {
         Ok(())
     }
 
+    fn passes_raw_host(&self, settings: &Settings) -> bool {
+        !settings.nginx_rejects_dot_segments
+    }
+
     fn warnings(&self, _ingress: &IngressFacts, app: &AppFacts, _request: &Request) -> Vec<Warning> {
         catches::of(app)
     }

@@ -4,10 +4,13 @@
 //! What it does about annotations, host merging and its webhook is the same up to the last version, 1.15, but for details
 //! that a test which needs them has to name. Plain TCP and UDP, sticky sessions and rate limits do not work.
 
+mod admins_lines;
 mod files;
 mod objects;
 mod programs;
 mod sandbox;
+
+pub use admins_lines::admins_lines;
 
 use std::{
     collections::BTreeMap,

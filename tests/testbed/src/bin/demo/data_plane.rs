@@ -44,7 +44,7 @@ impl DataPlane {
     /// What the admin tells the controller about it.
     pub(crate) fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Nginx => &[],
+            Self::Nginx => &["--nginx-rejects-dot-segments"],
             Self::Traefik => &["--traefik-allows-external-name"],
         }
     }
@@ -82,7 +82,9 @@ impl Running {
     pub(crate) async fn start(kind: DataPlane, plane: &ControlPlane) -> Result<Self> {
         match kind {
             DataPlane::Nginx => {
-                let nginx = IngressNginx::start(plane, &ingress_nginx::Options::default()).await?;
+                let config = ingress_nginx::admins_lines()?;
+                let options = ingress_nginx::Options { config, ..Default::default() };
+                let nginx = IngressNginx::start(plane, &options).await?;
                 nginx.wait_ready().await?;
                 Ok(Self::Nginx(nginx))
             }
