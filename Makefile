@@ -11,6 +11,9 @@ CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ingress-sso/cargo-fuzz-$(CARGO_FUZZ_VERSION)
 CARGO_FUZZ := $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz
 
+# Not optimized: these run for seconds, and to optimize them would take minutes.
+QUICK_INSTALL := CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug
+
 MODELS := cargo test --profile bench --lib --test model --
 
 HELM_TEMPLATE := target/debug/helm template ingress-sso deploy/chart --namespace ingress-sso
@@ -102,14 +105,14 @@ advisories: $(CARGO_DENY) ## Check dependencies against the RustSec database, wh
 	$(CARGO_DENY) --all-features check advisories
 
 $(CARGO_DENY):
-	@echo "Installing cargo-deny $(CARGO_DENY_VERSION) into the cache, once (about 5 minutes)"
-	cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root $(CARGO_DENY_ROOT) \
+	@echo "Installing cargo-deny $(CARGO_DENY_VERSION) into the cache, once (about a minute)"
+	$(QUICK_INSTALL) cargo-deny --version $(CARGO_DENY_VERSION) --root $(CARGO_DENY_ROOT) \
 		--target-dir $(CARGO_DENY_ROOT)/target
 	@rm -rf $(CARGO_DENY_ROOT)/target
 
 $(CARGO_FUZZ):
 	@echo "Installing cargo-fuzz $(CARGO_FUZZ_VERSION) into the cache, once (about a minute)"
-	cargo install --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root $(CARGO_FUZZ_ROOT) \
+	$(QUICK_INSTALL) cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root $(CARGO_FUZZ_ROOT) \
 		--target-dir $(CARGO_FUZZ_ROOT)/target
 	@rm -rf $(CARGO_FUZZ_ROOT)/target
 

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 /// Tests at once. They mostly wait, for a data plane to notice a change.
-const THREADS: usize = 4;
+const THREADS: usize = 6;
 
 fn main() -> ExitCode {
     match network::enter(prepare::all) {
@@ -79,17 +79,16 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
         admission::add(&mut trials, lane);
         knock::add(&mut trials, lane);
     }
+    annotations::add(&mut trials);
     probe::add(&mut trials);
     traefik::add(&mut trials);
     limits::add(&mut trials);
     trials.all
 }
 
-/// Those that change what all share, or that a reload of nginx for another test would disturb, so they come one by one when the others
-/// are done.
+/// Those that change what all share, so they come one by one when the others are done.
 fn last_trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
     let mut trials = Trials { runtime: Arc::clone(runtime), all: Vec::new() };
-    annotations::add(&mut trials);
     attacks::add_last(&mut trials);
     trials.all
 }
