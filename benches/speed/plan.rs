@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use anyhow::{Result, ensure};
-use criterion::{BenchmarkId, Criterion};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use ingress_sso::facts::ObjectKey;
 use ingress_sso::plan::changes::{AppPlan, Companion, decided_plan};
 use ingress_sso_testbed::builders::{IngressBuilder, helm_ingress};
@@ -29,6 +29,27 @@ pub(crate) fn measure(criterion: &mut Criterion) -> Result<()> {
         ensure!(plan.stages.is_empty() != is_due, "{state} on {class}: {plan:?}");
         group.bench_function(BenchmarkId::new(state, class), |bencher| {
             bencher.iter(|| self::plan(&world, &key));
+        });
+    }
+    group.finish();
+    by_hosts(criterion)
+}
+
+/// An Ingress with very many hosts may cost its share for each, and must not cost one for each pair of them.
+fn by_hosts(criterion: &mut Criterion) -> Result<()> {
+    let mut group = criterion.benchmark_group("plan by hosts");
+    group.sample_size(10);
+    for number in [1, 100, 10_000] {
+        let mut world = World::empty()?;
+        let app = (0..number)
+            .fold(helm_ingress("shop", "app").annotation(OPT_IN, "true"), |app, position| {
+                app.host(&format!("h{position}.example.com"))
+            });
+        let key = world.protect(app)?;
+        ensure!(plan(&world, &key).stages.is_empty(), "not settled with {number} hosts");
+        group.throughput(Throughput::Elements(number));
+        group.bench_function(BenchmarkId::new("protected", number), |bencher| {
+            bencher.iter(|| plan(&world, &key));
         });
     }
     group.finish();

@@ -77,7 +77,7 @@ pub struct IngressFacts {
     pub class: ClassRef,
     /// Distinct hosts of its rules, in order.
     pub hosts: Box<[Host]>,
-    /// Rules at or below [`OUTPOST_PATH`].
+    /// Rules at or below [`OUTPOST_PATH`], in the order of their hosts.
     pub outpost_paths: Box<[OutpostPath]>,
     /// Regex paths that would win over the outpost path in ingress-nginx, with the host of their rule.
     pub swallowing_paths: Box<[(Option<Host>, String)]>,
@@ -357,6 +357,13 @@ impl IngressFacts {
         self.outpost_paths.iter().any(|path| path.service.as_deref() == Some(service))
     }
 
+    /// Its rules for `host` at or below [`OUTPOST_PATH`].
+    pub fn outpost_paths_of(&self, host: &Host) -> &[OutpostPath] {
+        let start = self.outpost_paths.partition_point(|path| path.host.as_ref() < Some(host));
+        let end = self.outpost_paths.partition_point(|path| path.host.as_ref() <= Some(host));
+        self.outpost_paths.get(start..end).unwrap_or_default()
+    }
+
     /// Hosts on which its visitors may be sent to log in: its own, and the one in the address of its login check, which an app that is
     /// refused keeps as it is.
     pub fn login_hosts(&self) -> HashSet<Host> {
@@ -546,7 +553,7 @@ fn paths(ingress: &Ingress) -> impl Iterator<Item = (&IngressRule, &str, &HTTPIn
 fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
     let (found, others): (Vec<_>, Vec<_>) = paths(ingress).partition(|(_, path, _)| is_outpost_path(path));
     let others: HashSet<Option<&str>> = others.into_iter().map(|(rule, ..)| rule.host.as_deref()).collect();
-    found
+    let mut found: Box<[OutpostPath]> = found
         .into_iter()
         .map(|(rule, path, whole)| {
             let service = whole.backend.service.as_ref();
@@ -559,7 +566,9 @@ fn outpost_paths(ingress: &Ingress) -> Box<[OutpostPath]> {
                 has_more: others.contains(&rule.host.as_deref()),
             }
         })
-        .collect()
+        .collect();
+    found.sort_by(|one, other| one.host.cmp(&other.host));
+    found
 }
 
 /// ingress-nginx compares the beginning of the path as written, also where it is a regular expression.

@@ -441,10 +441,7 @@ impl Index {
             self.claims.edit(scope, &place(host), |entry| set(&mut entry.passing_tls));
         }
         if ingress.outpost_ingress().is_none() && (ingress.is_canary || !ingress.is_opted_in()) {
-            let serves_more = |host: &&Host| {
-                let mut paths = ingress.outpost_paths.iter();
-                paths.all(|path| path.has_more || path.host.as_ref() != Some(*host))
-            };
+            let serves_more = |host: &&Host| ingress.outpost_paths_of(host).iter().all(|path| path.has_more);
             for host in ingress.hosts.iter().filter(serves_more) {
                 self.claims.set_bystander(scope, &place(host), &ingress.key, is_there);
             }

@@ -6,7 +6,7 @@
 use super::claims::{Part, Place, Standing};
 use super::{Index, place};
 use crate::contract::{outpost_named_in, service_name};
-use crate::facts::{Host, IngressFacts, ObjectKey, OutpostPath};
+use crate::facts::{Host, IngressFacts, ObjectKey};
 use crate::plan::outpost::Outpost;
 use crate::plan::{Dialect, Slot, companions};
 use std::collections::{BTreeSet, HashSet};
@@ -78,7 +78,7 @@ impl Index {
         let Some((dialect, outpost)) = self.guard_of_route(route) else { return false };
         let service = companions::service_key(&route.key.namespace, &outpost.name);
         let is_turned = matches!(self.service_slot(&service), Slot::Foreign(found) if !found.leads_to(&outpost.address.host));
-        serves(route, place) && !is_turned && companions::is_as_made(route, dialect, &outpost)
+        serves(route, place) && !is_turned && companions::is_as_made(route, &place.host, dialect, &outpost)
     }
 
     /// Who reads the outpost Ingress `route`, and the outpost that it names, where both are known.
@@ -112,11 +112,10 @@ pub(super) fn may_be_foreign(app: &ObjectKey, ingress: &IngressFacts) -> bool {
 
 /// Whether the outpost Ingress `route` serves the whole outpost path at `place`, by the outpost that it names and nothing else.
 pub(super) fn serves(route: &IngressFacts, place: &Place) -> bool {
-    let at_place = |path: &&OutpostPath| path.host.as_ref() == Some(&place.host);
-    let mut paths = route.outpost_paths.iter().filter(at_place).peekable();
-    route.class.shared_name() == place.class.as_ref() && paths.peek().is_some() && {
+    let paths = route.outpost_paths_of(&place.host);
+    route.class.shared_name() == place.class.as_ref() && !paths.is_empty() && {
         let service = own_service(route);
-        paths.all(|path| companions::is_route(path, service.as_deref()))
+        paths.iter().all(|path| companions::is_route(path, service.as_deref()))
     }
 }
 

@@ -99,7 +99,7 @@ impl Index {
         let routes = self.beside(place, |entry| &entry.routes);
         for ingress in routes.filter(|ingress| self.is_foreign(app, ingress, &place.host)) {
             let is_elsewhere = ingress.class.shared_name() != place.class.as_ref();
-            for path in ingress.outpost_paths.iter().filter(|path| path.host.as_ref() == Some(&place.host)) {
+            for path in ingress.outpost_paths_of(&place.host) {
                 let leads_to = self.outpost_at(app, ingress, path);
                 let is_harmless = match &leads_to {
                     Ok(_) => is_elsewhere || own.is_some(),

@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -432,6 +432,7 @@ fn keep_only(route: &IngressFacts, hosts: &[Host]) -> Option<Change> {
     }
     // One that somebody edited so that it leads to no Service, or to a port by its name, leads to no outpost.
     let leads = |path: &OutpostPath| path.service.is_some() && path.port.is_some_and(|port| port > 0);
+    let hosts: HashSet<&Host> = hosts.iter().collect();
     let is_kept =
         |path: &&OutpostPath| leads(path) && path.host.as_ref().is_some_and(|host| hosts.contains(host));
     let paths: Vec<&OutpostPath> = route.outpost_paths.iter().filter(is_kept).collect();

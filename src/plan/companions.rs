@@ -146,9 +146,9 @@ pub fn is_route(path: &OutpostPath, service: Option<&str>) -> bool {
     path.is_spelled_like_ours() && service.is_some() && path.service.as_deref() == service
 }
 
-/// Whether all that the outpost Ingress `route` does is to lead to `outpost`, as this controller would have it. Which hosts it
-/// serves, and by which Service, is another question.
-pub fn is_as_made(route: &IngressFacts, dialect: Dialect, outpost: &Outpost) -> bool {
+/// Whether all that the outpost Ingress `route` does for `host` is to lead to `outpost`, as this controller would have it. By which
+/// Service is another question.
+pub fn is_as_made(route: &IngressFacts, host: &Host, dialect: Dialect, outpost: &Outpost) -> bool {
     let Some(facts) = route.outpost_ingress() else { return false };
     let port = i32::from(outpost.address.port);
     let plane = dialect.plane();
@@ -157,7 +157,7 @@ pub fn is_as_made(route: &IngressFacts, dialect: Dialect, outpost: &Outpost) -> 
         plane.depends_on_app(key) || own.get(key).is_some_and(|own| own == value)
     };
     !facts.has_more
-        && route.outpost_paths.iter().all(|path| path.port == Some(port))
+        && route.outpost_paths_of(host).iter().all(|path| path.port == Some(port))
         && facts.annotations_of_data_planes().all(is_ours)
 }
 

@@ -18,7 +18,7 @@ use crate::facts::{
 use crate::middleware::Middleware;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// What stands under a name that a companion would take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +222,8 @@ fn protection(
             return Err(Refusal::IngressNameTaken { name: taken.key.clone() });
         }
         protection.service = service_if_needed(view, companions::service(namespace, &request.outpost, keys))?;
-        let lent = view.lent_hosts.iter().filter(|host| !own_hosts.contains(host));
+        let own: HashSet<&Host> = own_hosts.iter().collect();
+        let lent = view.lent_hosts.iter().filter(|host| !own.contains(host));
         let hosts: Vec<Host> = own_hosts.iter().chain(lent).cloned().collect();
         protection.outpost_ingress = Some(companions::outpost_ingress(
             ingress,
