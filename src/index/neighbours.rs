@@ -20,19 +20,22 @@ impl Index {
     /// <https://doc.traefik.io/traefik/reference/install-configuration/providers/kubernetes/kubernetes-ingress/#opt-providers-kubernetesIngress-ingressClass>.
     fn may_share_data_plane(&self, class: Option<&str>, other: &ClassRef) -> bool {
         let (Some(class), Some(name)) = (class, other.name()) else { return true };
+        if class == name {
+            return true;
+        }
         let known = |name: &str| self.known.classes.known.get(&ObjectKey::new("", name));
-        class == name
-            || match (known(class), known(name)) {
-                (_, None) => matches!(other, ClassRef::Annotation(_)),
-                (Some(one), Some(other)) if one.controller == other.controller => true,
-                (one, Some(_)) => {
-                    let is_traefiks =
-                        |name: &str| self.dialect_of(&ObjectKey::new("", name)).map(Dialect::is_of_traefik);
-                    // ingress-nginx serves the classes of one controller; Traefik those of all its providers.
-                    let (one_is, other_is) = (is_traefiks(class), is_traefiks(name));
-                    one_is.is_some() && one_is == other_is && (one_is == Some(true) || one.is_none())
-                }
-            }
+        let Some(theirs) = known(name) else { return matches!(other, ClassRef::Annotation(_)) };
+        if known(class).is_some_and(|ours| ours.controller == theirs.controller) {
+            return true;
+        }
+        let is_traefiks = |name: &str| self.dialect_of(&ObjectKey::new("", name)).map(Dialect::is_of_traefik);
+        match (is_traefiks(class), is_traefiks(name)) {
+            // By all its providers.
+            (Some(true), Some(true)) => true,
+            // Of one controller, and of which a class is that --class alone names, nobody knows.
+            (Some(false), Some(false)) => known(class).is_none(),
+            _ => false,
+        }
     }
 
     /// The Ingresses in one set of each entry at the host of `place` that may be served together with it.
