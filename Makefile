@@ -18,6 +18,9 @@ MODELS := cargo test --profile bench --lib --test model --
 
 HELM_TEMPLATE := target/debug/helm template ingress-sso deploy/chart --namespace ingress-sso
 
+# Most tests wait for servers and hardly need a processor.
+RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+
 ARGS ?=
 CASES ?= 10000
 DATA_PLANE ?=
@@ -39,7 +42,7 @@ demo: ## Watch it work: an app behind a real ingress controller, protected and o
 
 .PHONY: test
 test: testbed lint ## Run all checks and all tests; properties with the same random worlds each time
-	PROPTEST_RNG_SEED=1 cargo test --workspace --no-fail-fast
+	RUST_TEST_THREADS=$(RUST_TEST_THREADS) PROPTEST_RNG_SEED=1 cargo test --workspace --no-fail-fast
 
 .PHONY: properties
 properties: ## Look for a world that breaks a property; CASES=10000 new ones
