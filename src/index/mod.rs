@@ -285,7 +285,9 @@ impl Index {
 
     /// Takes in a class.
     pub fn observe_class(&mut self, facts: IngressClassFacts) -> Vec<Key> {
-        if store(&mut self.known.classes.known, facts) { self.resolve_again() } else { Vec::new() }
+        // Before the list is complete nobody relies on it, and then all is read anew.
+        let is_news = store(&mut self.known.classes.known, facts) && self.known.classes.complete;
+        if is_news { self.resolve_again() } else { Vec::new() }
     }
 
     /// Takes in a Service that authentik labelled as an outpost.
