@@ -30,7 +30,20 @@ use ingress_sso::plan::changes::Kind;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use world::{OPT_IN, Step, any_settings, steps};
+use world::{OPT_IN, Step, any_settings, middleware_that_nobody_needs, settings, steps};
+
+/// Random worlds show it once in some thousand.
+#[test]
+fn a_restart_makes_no_middleware_that_nobody_needs() -> Result<(), TestCaseError> {
+    let (mut cluster, dice) = (Cluster::default(), Dice(0));
+    let mut controller = Controller::start(&cluster, settings(), dice);
+    for step in middleware_that_nobody_needs() {
+        let events = step.carry_out(&mut cluster);
+        controller.notice(events);
+        settle(&mut controller, &mut cluster)?;
+    }
+    check_quiet(&cluster, &controller, dice)
+}
 
 proptest! {
     // A failure prints the smallest world that shows it, which is worth more as a case of the specification.

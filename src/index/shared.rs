@@ -255,22 +255,20 @@ impl Index {
         self.requests.contains_key(app) && dialect.is_none_or(|dialect| dialect == Dialect::Traefik)
     }
 
-    /// The Middlewares of ours that `app` names.
+    /// The Middlewares of ours that `app` names and needs.
     pub(super) fn middlewares_of(&self, app: &ObjectKey) -> impl Iterator<Item = ObjectKey> {
-        let names = self.ingresses.get(app).into_iter().flat_map(|ingress| &ingress.middlewares);
+        let ingress = self.ingresses.get(app).filter(|_| self.needs_middlewares(app));
+        let names = ingress.into_iter().flat_map(|ingress| &ingress.middlewares);
         names.map(|name| ObjectKey::new(app.namespace.clone(), &**name))
     }
 
     /// What the apps that are protected now rely on, whether it is there or not.
     pub(super) fn relied_on(&self) -> impl Iterator<Item = Key> {
         self.ingresses.values().flat_map(|ingress| {
-            let in_namespace = |name: &str| ObjectKey::new(ingress.key.namespace.clone(), name);
-            let calling = self.requests.contains_key(&ingress.key).then_some(&ingress.middlewares);
-            let middlewares = calling.into_iter().flatten();
             let route = ingress.outpost_ingress().map(|_| &ingress.outpost_paths);
             let services = route.into_iter().flatten().filter_map(|path| path.service.as_deref());
-            let middlewares = middlewares.map(move |name| Key::Middleware(in_namespace(name)));
-            middlewares.chain(services.map(move |name| Key::Service(in_namespace(name))))
+            let services = services.map(|name| ObjectKey::new(ingress.key.namespace.clone(), name));
+            self.middlewares_of(&ingress.key).map(Key::Middleware).chain(services.map(Key::Service))
         })
     }
 

@@ -139,6 +139,23 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
+/// An app on nginx names the Middleware that a refused app on Traefik would have, and then nobody needs it.
+pub(crate) fn middleware_that_nobody_needs() -> [Step; 3] {
+    let app = |hosts: &[usize], class, outpost, middlewares| App {
+        opt_in: Some("true"),
+        hosts: hosts.iter().copied().collect(),
+        class: Class::Field(class),
+        outpost,
+        auth_route: None,
+        extras: Vec::new(),
+        middlewares,
+    };
+    let holder = app(&[1], "traefik", Some("beta"), None);
+    let naming = app(&[], "nginx", None, Some(vec![Entry::Ours("alpha")]));
+    let refused = app(&[1], "traefik", Some("alpha"), None);
+    [Step::Put(2, holder), Step::Put(1, naming), Step::Put(4, refused)]
+}
+
 /// Settings with the outposts `alpha`, the default, and `beta`.
 pub(crate) fn settings() -> Settings {
     let mut settings = Settings { default_outpost: Some("alpha".to_owned()), ..Settings::default() };
