@@ -120,3 +120,46 @@ impl Index {
         Some((ingress.key.clone(), host.clone(), path.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::contract::{OUTPOST_PATH, OUTPOST_PATH_TYPE};
+    use crate::index::{Key, Source};
+    use ingress_sso_testbed::builders::{IngressBuilder, ingress};
+    use std::sync::Arc;
+
+    /// Of most of it an app is only warned, which shows in no plan.
+    #[test]
+    fn an_app_is_looked_at_when_something_of_another_class_comes_to_its_host_and_when_it_goes() {
+        let mut settings = Settings::default();
+        settings.classes.insert("nginx".to_owned(), Dialect::Nginx);
+        settings.outposts.insert("main".to_owned(), "http://main.example.com:9000".parse().unwrap());
+        let mut index = Index::new(Arc::new(settings));
+        let mut observe = |ingress: IngressBuilder| {
+            let facts = index.read(&ingress.build()).unwrap();
+            let key = facts.key.clone();
+            let coming = index.observe_ingress(facts);
+            (coming, (key.name != "app".into()).then(|| index.forget(Source::Ingresses, &key, None)))
+        };
+        let at_host = |namespace, name| ingress(namespace, name).host("a.example.com");
+        let app = Key::App(ObjectKey::new("shop", "app"));
+        observe(at_host("shop", "app").annotation("sso.djieno.com/authentik", "true"));
+        let nginx = |ingress: IngressBuilder, name: &str, value: &str| {
+            ingress.annotation(&format!("nginx.ingress.kubernetes.io/{name}"), value)
+        };
+        let other = || at_host("other", "site").no_class();
+        for (what, ingress) in [
+            ("a bystander", other()),
+            ("a canary", nginx(other(), "canary", "true")),
+            ("TLS passed through", nginx(other(), "ssl-passthrough", "true")),
+            ("a route", other().path(OUTPOST_PATH, OUTPOST_PATH_TYPE)),
+            ("a regular expression", other().path("/(outpost|login|logout).*", OUTPOST_PATH_TYPE)),
+        ] {
+            let (coming, going) = observe(ingress);
+            assert!(coming.contains(&app), "{what} comes: {coming:?}");
+            assert!(going.is_some_and(|keys| keys.contains(&app)), "{what} goes");
+        }
+    }
+}

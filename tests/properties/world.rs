@@ -80,19 +80,27 @@ enum Class {
     None,
 }
 
+/// Where people make an Ingress by hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    namespace: usize,
+    host: usize,
+    class: Class,
+}
+
 /// Objects that people make by hand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Foreign {
     /// A route to the outpost `alpha`, through an `ExternalName` Service made by hand.
-    RightRoute(usize, usize),
+    RightRoute(Site),
     /// A route to somewhere else.
-    WrongRoute(usize, usize),
+    WrongRoute(Site),
     /// A route of a part of the outpost path.
-    PartOfRoute(usize, usize),
+    PartOfRoute(Site),
     /// An Ingress on a host that asks for nothing.
-    Neighbour(usize, usize),
+    Neighbour(Site),
     /// One whose path takes the outpost path.
-    GreedyNeighbour(usize, usize),
+    GreedyNeighbour(Site),
     /// Something else under the name of the route of an app.
     TakenName(usize),
     /// A Service under the name of ours that leads to the outpost.
@@ -255,13 +263,21 @@ fn extras() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
 }
 
 fn foreign() -> impl Strategy<Value = Foreign> {
-    let there = || (0..NAMESPACES.len(), 0..HOSTS.len());
+    let class = prop_oneof![
+        4 => Just(Class::Field("nginx")),
+        1 => Just(Class::Field("internal")),
+        1 => Just(Class::Field("traefik")),
+        1 => Just(Class::Annotation("unknown")),
+        1 => Just(Class::None),
+    ];
+    let site = (0..NAMESPACES.len(), 0..HOSTS.len(), class);
+    let site = || site.clone().prop_map(|(namespace, host, class)| Site { namespace, host, class });
     prop_oneof![
-        there().prop_map(|(namespace, host)| Foreign::RightRoute(namespace, host)),
-        there().prop_map(|(namespace, host)| Foreign::WrongRoute(namespace, host)),
-        there().prop_map(|(namespace, host)| Foreign::PartOfRoute(namespace, host)),
-        there().prop_map(|(namespace, host)| Foreign::Neighbour(namespace, host)),
-        there().prop_map(|(namespace, host)| Foreign::GreedyNeighbour(namespace, host)),
+        site().prop_map(Foreign::RightRoute),
+        site().prop_map(Foreign::WrongRoute),
+        site().prop_map(Foreign::PartOfRoute),
+        site().prop_map(Foreign::Neighbour),
+        site().prop_map(Foreign::GreedyNeighbour),
         (0..APPS).prop_map(Foreign::TakenName),
         (0..NAMESPACES.len()).prop_map(Foreign::RightService),
         (0..NAMESPACES.len()).prop_map(Foreign::WrongService),
@@ -320,11 +336,7 @@ impl App {
             .hosts(self.hosts.iter().map(|host| HOSTS[*host]))
             // Several of the same age, so that the names decide.
             .created(1 + u32::try_from(slot / 2).unwrap_or_default());
-        let builder = match self.class {
-            Class::Field(class) => builder.class(class),
-            Class::Annotation(class) => builder.legacy_class(class),
-            Class::None => builder.no_class(),
-        };
+        let builder = self.class.of(builder);
         let asked = [
             (OPT_IN, self.opt_in),
             ("sso.djieno.com/outpost", self.outpost),
@@ -337,6 +349,16 @@ impl App {
             entries.collect::<Vec<_>>().join(",")
         });
         list.iter().fold(builder, |builder, list| builder.annotation(ROUTER_MIDDLEWARES, list)).build()
+    }
+}
+
+impl Class {
+    fn of(self, ingress: IngressBuilder) -> IngressBuilder {
+        match self {
+            Self::Field(class) => ingress.class(class),
+            Self::Annotation(class) => ingress.legacy_class(class),
+            Self::None => ingress.no_class(),
+        }
     }
 }
 
@@ -354,34 +376,34 @@ impl Entry {
 
 impl Foreign {
     fn make(self, cluster: &mut Cluster) -> Vec<Event> {
-        let route = |namespace: usize, host: usize, name: &str, path: &str| {
-            ingress(NAMESPACES[namespace], &format!("{name}-{host}"))
-                .host(HOSTS[host])
+        let route = |site: Site, name: &str, path: &str| {
+            let route = ingress(NAMESPACES[site.namespace], &format!("{name}-{}", site.host))
+                .host(HOSTS[site.host])
                 .path(path, "ImplementationSpecific")
                 .backend("by-hand", 9000)
-                .created(1)
+                .created(1);
+            site.class.of(route)
         };
         let service = |namespace: usize, name: &str, host: &str| {
             external_name_service(NAMESPACES[namespace], name, host, 9000)
         };
         let ours = service_name("alpha");
         match self {
-            Self::RightRoute(namespace, host) => {
-                let mut events = cluster.put_service(service(namespace, "by-hand", ALPHA));
-                events
-                    .extend(cluster.put(route(namespace, host, "right", "/outpost.goauthentik.io").build()));
+            Self::RightRoute(site) => {
+                let mut events = cluster.put_service(service(site.namespace, "by-hand", ALPHA));
+                events.extend(cluster.put(route(site, "right", "/outpost.goauthentik.io").build()));
                 events
             }
-            Self::WrongRoute(namespace, host) => {
-                let wrong = route(namespace, host, "wrong", "/outpost.goauthentik.io").backend("wrong", 80);
+            Self::WrongRoute(site) => {
+                let wrong = route(site, "wrong", "/outpost.goauthentik.io").backend("wrong", 80);
                 cluster.put(wrong.build())
             }
-            Self::PartOfRoute(namespace, host) => {
-                cluster.put(route(namespace, host, "part", "/outpost.goauthentik.io/start").build())
+            Self::PartOfRoute(site) => {
+                cluster.put(route(site, "part", "/outpost.goauthentik.io/start").build())
             }
-            Self::Neighbour(namespace, host) => cluster.put(route(namespace, host, "site", "/site").build()),
-            Self::GreedyNeighbour(namespace, host) => {
-                cluster.put(route(namespace, host, "greedy", "/(outpost|login|logout).*").build())
+            Self::Neighbour(site) => cluster.put(route(site, "site", "/site").build()),
+            Self::GreedyNeighbour(site) => {
+                cluster.put(route(site, "greedy", "/(outpost|login|logout).*").build())
             }
             Self::TakenName(slot) => {
                 let app = app_key(slot);
