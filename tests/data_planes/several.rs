@@ -5,11 +5,14 @@ use crate::lane::Lane;
 use crate::site::{Site, unasked_by_probe};
 use crate::{Trials, add};
 use anyhow::{Result, ensure};
+use ingress_sso_testbed::builders::ingress_class;
 use ingress_sso_testbed::echo::Echoed;
 use ingress_sso_testbed::http::Request;
 use ingress_sso_testbed::outpost::{Provider, User};
 use ingress_sso_testbed::scene::OPT_IN;
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
 
 pub(crate) fn add(trials: &mut Trials, lane: Lane) {
     add!(
@@ -21,6 +24,10 @@ pub(crate) fn add(trials: &mut Trials, lane: Lane) {
         an_app_under_a_wildcard_host_has_a_login_for_the_domain,
         an_app_beside_one_without_the_annotation_is_told_of_it,
     );
+    // Here Traefik's own provider is told the name of its class, and serves no other.
+    if lane != Lane::Traefik {
+        add!(trials, lane, so_it_is_where_that_one_is_of_another_class_of_the_same_controller);
+    }
 }
 
 async fn each_host_of_an_ingress_has_its_own_login(lane: Lane) -> Result<()> {
@@ -105,20 +112,32 @@ async fn an_app_under_a_wildcard_host_has_a_login_for_the_domain(lane: Lane) -> 
 
 async fn an_app_beside_one_without_the_annotation_is_told_of_it(lane: Lane) -> Result<()> {
     let site = Site::new(lane).await?;
-    let app = App::open(&site, "app", |app| app).await?;
-    let _open = App::backend(&site, "open").await?;
+    is_told_of_an_open_one(&site, lane.class()).await
+}
+
+/// A class says by its controller who serves it, and that one serves all of those.
+async fn so_it_is_where_that_one_is_of_another_class_of_the_same_controller(lane: Lane) -> Result<()> {
+    let site = Site::new(lane).await?;
+    let classes: Api<IngressClass> = Api::all(site.scene.client());
+    let controller = classes.get(lane.class()).await?.spec.and_then(|spec| spec.controller);
+    let other = ingress_class(&format!("other-{}", site.scene.namespace()), &controller.unwrap_or_default());
+    let other = classes.create(&PostParams::default(), &other).await?;
+    is_told_of_an_open_one(&site, &other.name_any()).await
+}
+
+async fn is_told_of_an_open_one(site: &Site, class: &str) -> Result<()> {
+    let app = App::open(site, "app", |app| app).await?;
+    let _open = App::backend(site, "open").await?;
     let open = ingress_sso_testbed::builders::ingress(site.scene.namespace(), "open");
-    let open = open.class(lane.class()).host(&app.host).path("/open", "Prefix");
+    let open = open.class(class).host(&app.host).path("/open", "Prefix");
     site.scene.create::<Ingress>(open.build()).await?;
     let _outpost = site.outpost("main", vec![Provider::forward_single(&app.url(""))?]).await?;
     let _controller = site.controller(&["main"], &[]).await?;
-    app.protect(&site).await?;
+    app.protect(site).await?;
     site.scene.until_event("app", "OpenNeighbour").await?;
-    let response = site.stranger().get(&app.url("/open/x")).await?;
-    ensure!(
-        response.status == 200,
-        "the other Ingress of the host is not this controller's: {}",
-        response.status
-    );
-    app.is_closed(&site).await
+    app.until(site, "the other Ingress of the host, which is not this controller's", async |app| {
+        Ok(app.ask(site, "/open/x").await?.status == 200)
+    })
+    .await?;
+    app.is_closed(site).await
 }
