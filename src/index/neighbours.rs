@@ -17,7 +17,7 @@ impl Index {
     /// Whether one data plane may serve both `class` and `other`. An `IngressClass` tells who serves it. An annotation that names none
     /// means whoever was told its name, and of an Ingress without a class some data planes take it for theirs:
     /// <https://kubernetes.github.io/ingress-nginx/user-guide/multiple-ingress/>,
-    /// <https://doc.traefik.io/traefik/reference/install-configuration/providers/kubernetes/kubernetes-ingress/#opt-providers-kubernetesIngress-ingressClass>.
+    /// <https://doc.traefik.io/traefik/reference/install-configuration/providers/kubernetes/kubernetes-ingress/>.
     fn may_share_data_plane(&self, class: Option<&str>, other: &ClassRef) -> bool {
         let (Some(class), Some(name)) = (class, other.name()) else { return true };
         if class == name {
