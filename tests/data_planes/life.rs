@@ -144,8 +144,14 @@ async fn no_stranger_gets_in_while_companions_are_deleted_and_repaired(lane: Lan
 async fn a_lost_route_comes_back(lane: Lane) -> Result<()> {
     let guarded = Guarded::new(lane).await?;
     let (site, app) = (&guarded.site, &guarded.app);
+    let has_route = async |app: &App| Ok(app.ask(site, &format!("{OUTPOST_PATH}/ping")).await?.status == 204);
+    // The controller is quicker than the data planes, which might never know otherwise.
+    guarded.controller.pause()?;
     delete_companions::<Ingress>(site).await?;
+    app.until(site, "no route", async |app| Ok(!has_route(app).await?)).await?;
+    guarded.controller.resume()?;
     site.scene.until_names::<Ingress>(&["app", "app-outpost-path"]).await?;
+    app.until(site, "the route", has_route).await?;
     app.until_login(site, "/").await?;
     leads_back_to(site, &guarded.outpost, &app.url("/x"), "/x").await
 }
