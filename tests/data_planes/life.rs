@@ -5,9 +5,10 @@ use crate::lane::Lane;
 use crate::site::{Guarded, Site};
 use crate::traffic::{Outcome, Traffic};
 use crate::{Trials, add};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use ingress_sso::contract::OUTPOST_PATH;
 use ingress_sso::middleware::Middleware;
+use ingress_sso_testbed::ingress_nginx::OVERLAP;
 use ingress_sso_testbed::outpost::{Provider, User};
 use ingress_sso_testbed::scene::{OPT_IN, PATIENCE};
 use ingress_sso_testbed::wait::eventually;
@@ -144,16 +145,36 @@ async fn no_stranger_gets_in_while_companions_are_deleted_and_repaired(lane: Lan
 async fn a_lost_route_comes_back(lane: Lane) -> Result<()> {
     let guarded = Guarded::new(lane).await?;
     let (site, app) = (&guarded.site, &guarded.app);
-    let has_route = async |app: &App| Ok(app.ask(site, &format!("{OUTPOST_PATH}/ping")).await?.status == 204);
     // The controller is quicker than the data planes, which might never know otherwise.
     guarded.controller.pause()?;
     delete_companions::<Ingress>(site).await?;
-    app.until(site, "no route", async |app| Ok(!has_route(app).await?)).await?;
+    until_routed(site, app, false).await?;
     guarded.controller.resume()?;
     site.scene.until_names::<Ingress>(&["app", "app-outpost-path"]).await?;
-    app.until(site, "the route", has_route).await?;
+    until_routed(site, app, true).await?;
     app.until_login(site, "/").await?;
     leads_back_to(site, &guarded.outpost, &app.url("/x"), "/x").await
+}
+
+/// Waits until the data plane routes the outpost path of `app`, or does not. Of nginx without a route nothing is asked: on the way
+/// through the app's host it would ask itself, again and again.
+async fn until_routed(site: &Site, app: &App, is_wanted: bool) -> Result<()> {
+    if !site.lane.is_nginx() {
+        let ping = format!("{OUTPOST_PATH}/ping");
+        let is_so = async |app: &App| Ok((app.ask(site, &ping).await?.status == 204) == is_wanted);
+        return app.until(site, "the outpost path", is_so).await;
+    }
+    eventually("the outpost path in nginx's configuration", PATIENCE, || async {
+        let configuration = site.stage.nginx.configuration()?;
+        let (_, server) = configuration
+            .split_once(&format!("## start server {}\n", app.host))
+            .context("no server for the host")?;
+        let (server, _) = server.split_once("## end server").context("it does not end")?;
+        Ok((server.contains(&format!("location {OUTPOST_PATH}")) == is_wanted).then_some(()))
+    })
+    .await?;
+    tokio::time::sleep(2 * OVERLAP).await;
+    Ok(())
 }
 
 /// Deletes what the controller made of a kind.
