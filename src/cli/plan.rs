@@ -46,7 +46,8 @@ pub struct PlanArgs {
     auth_route: String,
 
     /// ingress-nginx answers 400 to hosts with more than a port behind them, to paths with dot segments, and to those that only begin
-    /// like the outpost's, by all the lines in docs/data-planes.md, so rewrite-target is safe to protect.
+    /// like the outpost's, by all the lines in docs/data-planes.md, so rewrite-target is safe to protect and a forged Host opens no
+    /// app.
     #[arg(long, env = "INGRESS_SSO_NGINX_REJECTS_DOT_SEGMENTS")]
     nginx_rejects_dot_segments: bool,
 

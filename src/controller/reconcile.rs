@@ -209,7 +209,7 @@ impl Reconciler {
             let settings = index.settings().clone();
             let mut view = index.view(app);
             let decision = decide(&view, &settings);
-            view.assurance = self.probes.assurance(app, asked(&view, &decision, &settings));
+            view.assurance = self.probes.assurance(app, || asked(&view, &decision, &settings));
             let plan = app_plan(&view, &decision, &settings.keys, is_overdue);
             (plan, decision, Told::of(&view, &settings.keys), view.assurance)
         });

@@ -80,13 +80,8 @@ async fn keep_answers(guarded: &Guarded, key: &str, is_open: impl AsyncFn() -> R
     eventually("an answer that was kept", PATIENCE, || async {
         let key = format!("{key}-{}", tries.fetch_add(1, Ordering::Relaxed));
         annotate(site, "auth-cache-key", Some(&key)).await?;
-        let line = format!("set $tmp_cache_key '{}/", app.host);
-        eventually("a cache of answers", PATIENCE, || async {
-            let configuration = site.stage.nginx.configuration()?;
-            Ok(configuration.lines().any(|found| found.contains(&line) && found.contains(&key)).then_some(()))
-        })
-        .await?;
-        tokio::time::sleep(2 * OVERLAP).await;
+        let is_set = |line: &str| line.contains("set $tmp_cache_key ") && line.contains(&key);
+        app.until_nginx_has(site, "a cache of answers", |server| server.lines().any(is_set)).await?;
         is_open().await.map(Some)
     })
     .await

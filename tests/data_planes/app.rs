@@ -8,7 +8,7 @@ use ingress_sso_testbed::http::Response;
 use ingress_sso_testbed::ingress_nginx::OVERLAP;
 use ingress_sso_testbed::outpost::{Outpost, User};
 use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, PATIENCE, annotation};
-use ingress_sso_testbed::wait::steadily;
+use ingress_sso_testbed::wait::{eventually, steadily};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
@@ -98,6 +98,25 @@ impl App {
     ) -> Result<()> {
         let overlap = if site.lane.is_nginx() { OVERLAP } else { Duration::ZERO };
         steadily(format!("{what} at {}", self.host), overlap, PATIENCE, || is_so(self)).await
+    }
+
+    /// Waits until nginx's configuration of the app's host is so, and all workers go by it; without a request.
+    pub(crate) async fn until_nginx_has(
+        &self,
+        site: &Site,
+        what: &str,
+        is_so: impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        let start = format!("## start server {}\n", self.host);
+        eventually(format!("{what} in nginx's configuration of {}", self.host), PATIENCE, || async {
+            let configuration = site.stage.nginx.configuration()?;
+            let (_, server) = configuration.split_once(&start).context("no server for the host")?;
+            let (server, _) = server.split_once("## end server").context("it does not end")?;
+            Ok(is_so(server).then_some(()))
+        })
+        .await?;
+        tokio::time::sleep(2 * OVERLAP).await;
+        Ok(())
     }
 
     /// What a stranger gets at `path`.

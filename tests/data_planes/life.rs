@@ -5,10 +5,9 @@ use crate::lane::Lane;
 use crate::site::{Guarded, Site};
 use crate::traffic::{Outcome, Traffic};
 use crate::{Trials, add};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use ingress_sso::contract::OUTPOST_PATH;
 use ingress_sso::middleware::Middleware;
-use ingress_sso_testbed::ingress_nginx::OVERLAP;
 use ingress_sso_testbed::outpost::{Provider, User};
 use ingress_sso_testbed::scene::{OPT_IN, PATIENCE};
 use ingress_sso_testbed::wait::eventually;
@@ -164,17 +163,8 @@ async fn until_routed(site: &Site, app: &App, is_wanted: bool) -> Result<()> {
         let is_so = async |app: &App| Ok((app.ask(site, &ping).await?.status == 204) == is_wanted);
         return app.until(site, "the outpost path", is_so).await;
     }
-    eventually("the outpost path in nginx's configuration", PATIENCE, || async {
-        let configuration = site.stage.nginx.configuration()?;
-        let (_, server) = configuration
-            .split_once(&format!("## start server {}\n", app.host))
-            .context("no server for the host")?;
-        let (server, _) = server.split_once("## end server").context("it does not end")?;
-        Ok((server.contains(&format!("location {OUTPOST_PATH}")) == is_wanted).then_some(()))
-    })
-    .await?;
-    tokio::time::sleep(2 * OVERLAP).await;
-    Ok(())
+    let location = format!("location {OUTPOST_PATH}");
+    app.until_nginx_has(site, "the outpost path", |server| server.contains(&location) == is_wanted).await
 }
 
 /// Deletes what the controller made of a kind.

@@ -128,10 +128,11 @@ impl Probes {
         Self(Some(Arc::new(Shared { asker, touched, metrics, board, news })))
     }
 
-    /// What is known of the hosts of `app`, of which those in `asked` are asked about from now on, and no others.
-    pub(super) fn assurance(&self, app: &ObjectKey, asked: Option<Asked>) -> Assurance {
+    /// What is known of the hosts of `app`, of which those in `asked` are asked about from now on, and no others. Where nobody is
+    /// asked, `asked` is not called.
+    pub(super) fn assurance(&self, app: &ObjectKey, asked: impl FnOnce() -> Option<Asked>) -> Assurance {
         let Some(shared) = &self.0 else { return Assurance::NotAsked };
-        let Asked { targets: wanted, is_believed } = asked.unwrap_or_default();
+        let Asked { targets: wanted, is_believed } = asked().unwrap_or_default();
         let mut board = shared.board();
         shared.want(&mut board, app, &wanted, is_believed);
         board.assurance(&wanted)

@@ -115,7 +115,7 @@ fn assurance(probes: &Probes, name: &str, outpost: &str) -> Assurance {
 
 fn assurance_of(probes: &Probes, name: &str, outpost: &str, hosts: &[&str]) -> Assurance {
     let asked = Asked { targets: targets(outpost, hosts), is_believed: false };
-    probes.assurance(&app(name), Some(asked))
+    probes.assurance(&app(name), || Some(asked))
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,8 +250,8 @@ async fn what_nobody_wants_to_know_is_not_asked() {
     sleep(Duration::from_mins(2)).await;
     assert!(double.asked("main").len() > 2, "the second app is still there");
     assert!(double.asked("other").len() > 1);
-    probes.assurance(&app("two"), None);
-    probes.assurance(&app("one"), None);
+    probes.assurance(&app("two"), || None);
+    probes.assurance(&app("one"), || None);
     sleep(QUICK * 2).await;
     let asked = double.asked("main").len() + double.asked("other").len();
     sleep(Duration::from_hours(1)).await;
@@ -275,7 +275,7 @@ async fn a_dead_outpost_is_asked_on_after_the_app_that_found_out_is_gone() {
         assurance(&probes, name, "main");
         sleep(Duration::from_secs(1)).await;
     }
-    probes.assurance(&app("one"), None);
+    probes.assurance(&app("one"), || None);
     sleep(Duration::from_mins(3)).await;
     assert_eq!(assurance(&probes, "two", "main"), Assurance::Served);
 }
@@ -337,7 +337,7 @@ async fn an_app_is_served_when_all_its_hosts_are() {
     look(&["a.example.com", "bad.example.com"]);
     sleep(QUICK * 2).await;
     assert!(matches!(look(&["a.example.com", "bad.example.com"]), Assurance::Missing(_)));
-    assert_eq!(Probes::off().assurance(&app("app"), None), Assurance::NotAsked);
+    assert_eq!(Probes::off().assurance(&app("app"), || None), Assurance::NotAsked);
 }
 
 /// An outpost that is being rolled out while the controller is, too.
@@ -351,7 +351,7 @@ async fn what_was_said_before_a_restart_stands_until_it_is_certain_that_it_is_ov
     let (probes, mut keys) = probes(&double);
     let look = |host: &str| {
         let asked = Asked { targets: targets("main", &[host]), is_believed: true };
-        probes.assurance(&app("app"), Some(asked))
+        probes.assurance(&app("app"), || Some(asked))
     };
     assert_eq!(look("a.example.com"), Assurance::Served);
     sleep(Duration::from_mins(1)).await;
@@ -397,7 +397,7 @@ async fn a_short_outage_is_no_news_however_many_questions_it_meets() {
     let (probes, keys) = probes(&double);
     let look = |name: &str| {
         let asked = Asked { targets: targets("main", &[&format!("{name}.example.com")]), is_believed: true };
-        probes.assurance(&app(name), Some(asked))
+        probes.assurance(&app(name), || Some(asked))
     };
     let names: Vec<String> = (0..100).map(|number| format!("app-{number}")).collect();
     let are_served = || names.iter().all(|name| look(name) == Assurance::Served);
