@@ -2,7 +2,7 @@
 
 use super::write::{WriteError, Writer};
 use crate::facts::{Identity, ObjectKey};
-use crate::index::Source;
+use crate::index::{Index, Source};
 use crate::plan::changes::{Change, Kind, is_deletion_due};
 use crate::plan::companions::outpost_ingress_key;
 use crate::watched::WatchedIngress;
@@ -18,10 +18,11 @@ impl Writer {
             return Ok(());
         };
         let what = format!("cannot read Ingress {app}");
+        let question = self.ask::<WatchedIngress>(&app);
         if let Some(found) = self.call(&what, self.api::<WatchedIngress>(&app).get_opt(&app.name)).await? {
             let facts = self.facts(&found);
             if !facts.is_some_and(|facts| self.index.with(|index| index.may_lose_route(&app, &facts))) {
-                self.learn(&found);
+                self.has_learnt(&question, &found);
                 return Err(WriteError::Stale(format!(
                     "Ingress {app} changed before its route could be deleted"
                 )));
@@ -33,27 +34,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether `deletion` of `route` is due by all that is known now.
-    pub(super) fn is_due(&self, deletion: &Change, route: &ObjectKey) -> bool {
-        self.index.with(|index| {
-            // Where old news of the watch made the index forget it, nobody knows what relies on it.
-            let Some(app) = index.app_of_route(route) else { return false };
-            is_deletion_due(&index.view(&app), index.settings(), deletion)
-        })
-    }
-
     async fn confirm_is_as_known(&self, route: &ObjectKey) -> Result<(), WriteError> {
-        let what = format!("cannot read Ingress {route}");
-        let found = self.call(&what, self.api::<WatchedIngress>(route).get_opt(&route.name)).await?;
         let known = self.index.with(|index| index.identity(Source::Ingresses, route).cloned());
-        if found.as_ref().map(|found| Identity::of(found.meta())) == known {
+        let what = format!("cannot read Ingress {route}");
+        let found = self.read_again::<WatchedIngress>(route, &what).await?;
+        if found.map(|found| Identity::of(found.meta())) == known {
             return Ok(());
-        }
-        match found {
-            Some(found) => self.learn(&found),
-            None => {
-                self.tell(self.index.with(|index| index.forget(Source::Ingresses, route, known.as_ref())));
-            }
         }
         Err(WriteError::Stale(format!(
             "Ingress {route} changed before one that it replaces could be deleted"
@@ -79,21 +65,31 @@ impl Writer {
     }
 }
 
+/// Whether `deletion` of `route` is due by all that is known now.
+pub(super) fn is_due(index: &Index, deletion: &Change, route: &ObjectKey) -> bool {
+    // Where old news of the watch made the index forget it, nobody knows what relies on it.
+    let Some(app) = index.app_of_route(route) else { return false };
+    is_deletion_due(&index.view(&app), index.settings(), deletion)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::SharedIndex;
     use super::super::api_double::{api_server, failure, methods};
     use super::super::observe::Observed;
+    use super::super::write::shared_key;
     use super::*;
     use crate::config::Settings;
     use crate::contract::{MANAGED_BY, MANAGER, OUTPOST_PATH, OUTPOST_PATH_TYPE, outpost_ingress_name};
-    use crate::index::Index;
     use crate::lease::Claim;
-    use crate::plan::Dialect;
+    use crate::plan::changes::{Companion, app_plan};
+    use crate::plan::{Dialect, HostHolder, decide};
     use crate::telemetry::metrics::Metrics;
     use ingress_sso_testbed::builders::{IngressBuilder, ingress};
     use k8s_openapi::api::networking::v1::Ingress;
+    use kube::Client;
     use serde_json::json;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex};
     use tokio::sync::mpsc::unbounded_channel;
 
@@ -116,19 +112,32 @@ mod tests {
             .build()
     }
 
-    /// Deletes the route of the app `app` in a cluster of these objects, all of which are known. The answer is what came of it, and
-    /// the methods of the requests that were sent.
-    async fn delete_route(objects: Vec<Ingress>) -> (Result<(), WriteError>, Vec<String>) {
+    /// An index that knows these objects, and that there are no others.
+    fn index(objects: &[&dyn Observed]) -> Index {
         let mut settings = Settings::default();
         settings.classes.insert("nginx".to_owned(), Dialect::Nginx);
+        settings.classes.insert("traefik".to_owned(), Dialect::Traefik);
         settings.outposts.insert("main".to_owned(), "http://main.example.com:9000".parse().unwrap());
         let mut index = Index::new(Arc::new(settings));
-        for object in &objects {
-            WatchedIngress(object.clone()).observe(&mut index);
+        for object in objects {
+            object.observe(&mut index);
         }
         for source in Source::ALL {
             index.complete(source);
         }
+        index
+    }
+
+    fn writer(client: Client, index: &SharedIndex) -> Writer {
+        Writer::new(client, index.clone(), unbounded_channel().0, Claim::always(), Metrics::default())
+    }
+
+    /// Deletes the route of the app `app` in a cluster of these objects, all of which are known. The answer is what came of it, and
+    /// the methods of the requests that were sent.
+    async fn delete_route(objects: Vec<Ingress>) -> (Result<(), WriteError>, Vec<String>) {
+        let watched: Vec<WatchedIngress> = objects.iter().cloned().map(WatchedIngress).collect();
+        let known: Vec<&dyn Observed> = watched.iter().map(|object| object as &dyn Observed).collect();
+        let index = index(&known);
         let key = ObjectKey::new("shop", "app-outpost-path");
         let identity = index.identity(Source::Ingresses, &key).unwrap().clone();
         let (client, log) = api_server(move |asked| {
@@ -142,9 +151,8 @@ mod tests {
             }
         });
         let index = SharedIndex(Arc::new(Mutex::new(index)));
-        let (touched, _keys) = unbounded_channel();
-        let writer = Writer::new(client, index, touched, Claim::always(), Metrics::default());
-        let result = writer.perform(&Change::Delete { kind: Kind::Ingress, key, identity }).await;
+        let change = Change::Delete { kind: Kind::Ingress, key, identity };
+        let result = writer(client, &index).perform(&change).await;
         (result, methods(&log))
     }
 
@@ -169,5 +177,96 @@ mod tests {
         let (result, methods) = delete_route(vec![older, route_of("older"), app, route_of("app")]).await;
         assert!(result.is_ok(), "{result:?}");
         assert_eq!(methods, ["GET", "GET", "DELETE"], "the app and the route that takes its place are read");
+    }
+
+    /// What has to be made for the app before it is protected, but for its route.
+    fn missing(index: &Index, app: &ObjectKey) -> Vec<Companion> {
+        let (view, settings) = (index.view(app), index.settings());
+        let plan = app_plan(&view, &decide(&view, settings), &settings.keys, false);
+        let made = plan.stages.into_iter().flatten().filter_map(|change| match change {
+            Change::Create(companion) => Some(companion),
+            _ => None,
+        });
+        made.filter(|companion| companion.kind() != Kind::Ingress).collect()
+    }
+
+    /// `companion` as the API server has it.
+    fn stored(mut companion: Companion) -> Box<dyn Observed> {
+        let metadata = match &mut companion {
+            Companion::Ingress(object) => &mut object.metadata,
+            Companion::Service(object) => &mut object.metadata,
+            Companion::ConfigMap(object) => &mut object.metadata,
+            Companion::Middleware(object) => &mut object.metadata,
+        };
+        metadata.uid = Some("u".to_owned());
+        metadata.resource_version = Some("1".to_owned());
+        match companion {
+            Companion::Ingress(object) => Box::new(WatchedIngress(*object)),
+            Companion::Service(object) => object,
+            Companion::ConfigMap(object) => object,
+            Companion::Middleware(object) => object,
+        }
+    }
+
+    /// Deletes the only object in the namespace of `app`, which comes to need it while the API server deletes it, or fails to. The
+    /// answer is whether the app had to have it made meanwhile, and whether it has afterwards.
+    async fn delete_while_it_comes(
+        app: &WatchedIngress,
+        companion: Companion,
+        is_done: bool,
+    ) -> (bool, bool) {
+        let (kind, key) = (companion.kind(), companion.key());
+        let index = SharedIndex(Arc::new(Mutex::new(index(&[&*stored(companion)]))));
+        let due = index.with(|index| index.plan_shared(&shared_key(kind, &key))).unwrap();
+        let (shared, known, app) = (Arc::new(AtomicBool::new(false)), index.clone(), app.clone());
+        let app_key = ObjectKey::of(&app.0.metadata);
+        let is_missing =
+            move |index: &mut Index| missing(index, &app_key).iter().any(|made| made.key() == key);
+        let (meanwhile, look) = (Arc::clone(&shared), is_missing.clone());
+        let (client, _) = api_server(move |asked| {
+            if asked.last()?.method == "GET" {
+                return Some((200, json!({ "metadata": {}, "items": [] })));
+            }
+            known.with(|index| app.observe(index));
+            meanwhile.store(known.with(&look), Ordering::Relaxed);
+            let success = (200, json!({ "kind": "Status", "status": "Success" }));
+            Some(if is_done { success } else { failure(500, "InternalError") })
+        });
+        let result = writer(client, &index).perform(&due).await;
+        assert_eq!(result.is_ok(), is_done, "{kind}: {result:?}");
+        (shared.load(Ordering::Relaxed), index.with(is_missing))
+    }
+
+    #[tokio::test]
+    async fn an_app_that_comes_does_not_rely_on_what_is_being_deleted() {
+        let mut kinds = Vec::new();
+        for class in ["nginx", "traefik"] {
+            let app = WatchedIngress(app("app", 1).class(class).build());
+            for companion in missing(&index(&[&app]), &ObjectKey::of(&app.0.metadata)) {
+                let kind = companion.kind();
+                let deleted = delete_while_it_comes(&app, companion.clone(), true).await;
+                assert_eq!(deleted, (true, true), "{kind}");
+                let not_deleted = delete_while_it_comes(&app, companion, false).await;
+                assert_eq!(not_deleted, (true, false), "{kind}: it stays, and will do");
+                kinds.push(kind);
+            }
+        }
+        assert_eq!(kinds, [Kind::Service, Kind::ConfigMap, Kind::Middleware]);
+    }
+
+    #[test]
+    fn an_app_does_not_rely_on_a_route_of_another_that_is_being_deleted() {
+        let apps = [app("older", 1).build(), route_of("older"), app("app", 2).build()].map(WatchedIngress);
+        let mut index = index(&apps.each_ref().map(|object| object as &dyn Observed));
+        let (app, route) = (ObjectKey::new("shop", "app"), ObjectKey::new("shop", "older-outpost-path"));
+        let is_ready = |index: &Index| {
+            let holders = index.view(&app).holders;
+            matches!(&holders[..], [(_, HostHolder::Other { is_ready: true, .. })])
+        };
+        assert!(is_ready(&index));
+        index.leave(Source::Ingresses, &route);
+        assert!(!is_ready(&index));
+        index.stay(Source::Ingresses, &route);
+        assert!(is_ready(&index));
     }
 }

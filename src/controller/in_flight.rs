@@ -1,6 +1,8 @@
-//! One writer at a time for an object that several keys may write.
+//! One writer at a time for an object that several keys may write, and nobody who relies on one that is being deleted.
 
+use super::SharedIndex;
 use crate::facts::ObjectKey;
+use crate::index::{Index, Source};
 use crate::plan::changes::Kind;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -30,5 +32,38 @@ impl InFlight {
         let lock = Arc::default();
         locks.insert((kind, key.clone()), Arc::downgrade(&lock));
         lock
+    }
+}
+
+/// An object that is being deleted, for as long as it lives.
+pub(super) struct Leaving {
+    index: SharedIndex,
+    source: Source,
+    key: ObjectKey,
+}
+
+impl Leaving {
+    /// Marks an object whose lock is held, if `is_due` says so. Whoever needs it then makes it anew, and for that waits for the
+    /// lock.
+    pub(super) fn begin(
+        index: &SharedIndex,
+        source: Source,
+        key: &ObjectKey,
+        is_due: impl FnOnce(&Index) -> bool,
+    ) -> Option<Self> {
+        let has_begun = index.with(|index| {
+            let is_due = is_due(index);
+            if is_due {
+                index.leave(source, key);
+            }
+            is_due
+        });
+        has_begun.then(|| Self { index: index.clone(), source, key: key.clone() })
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.index.with(|index| index.stay(self.source, &self.key));
     }
 }

@@ -7,6 +7,7 @@ mod in_flight;
 mod lookout;
 mod observe;
 mod probes;
+mod question;
 mod queue;
 mod reconcile;
 mod report;

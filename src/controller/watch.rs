@@ -203,11 +203,9 @@ where
                 index.with(|index| (watch.observe)(&object, index))
             }
             Event::InitDone => {
-                let gone = index.with(|index| index.keys_of(watch.source, watch.namespace.as_deref()));
-                let gone = gone.into_iter().filter(|key| !listed.contains(key));
-                let mut keys: Vec<Key> =
-                    gone.flat_map(|key| index.with(|index| index.forget(watch.source, &key, None))).collect();
-                listed = HashSet::new();
+                let listed = std::mem::take(&mut listed);
+                let mut keys =
+                    index.with(|index| index.retain(watch.source, watch.namespace.as_deref(), &listed));
                 if std::mem::take(&mut is_first_list) && watch.outstanding.fetch_sub(1, Ordering::AcqRel) == 1
                 {
                     keys.extend(index.with(|index| index.complete(watch.source)));

@@ -1,12 +1,14 @@
 //! Sends changes to the API, each conditioned on what the plan saw, and tells the index what came of them.
 
-use super::in_flight::InFlight;
+use super::confirm::is_due;
+use super::in_flight::{InFlight, Leaving};
 use super::observe::Observed;
+use super::question::Question;
 use super::{API_TIMEOUT, SharedIndex};
 use crate::contract::MANAGER;
 use crate::errors::brief;
 use crate::facts::{Identity, IngressFacts, ObjectKey};
-use crate::index::{Key, Source};
+use crate::index::{Index, Key, Source};
 use crate::lease::Claim;
 use crate::middleware::Middleware;
 use crate::plan::changes::{Annotate, Change, Companion, Edit, HandOver, Kind, Repair};
@@ -125,18 +127,21 @@ impl Writer {
             },
             Change::Delete { kind: kind @ Kind::Ingress, key, identity } => {
                 self.confirm_route_is_unused(key).await?;
-                if !self.is_due(change, key) {
+                let is_due = |index: &Index| is_due(index, change, key);
+                let Some(_leaving) = Leaving::begin(&self.index, Source::Ingresses, key, is_due) else {
                     return Err(WriteError::Stale(format!("{kind} {key} is needed again")));
-                }
+                };
                 self.delete::<WatchedIngress>(Kind::Ingress, key, identity).await
             }
             Change::Delete { kind, key, identity } => {
                 let lock = self.in_flight.lock(*kind, key);
                 let _guard = lock.lock().await;
-                let due = self.index.with(|index| index.plan_shared(&shared_key(*kind, key)));
-                if due.as_ref() != Some(change) {
+                let is_due =
+                    |index: &Index| index.plan_shared(&shared_key(*kind, key)).as_ref() == Some(change);
+                // An app that comes to need it now is not to rely on it.
+                let Some(_leaving) = Leaving::begin(&self.index, source(*kind), key, is_due) else {
                     return Ok(());
-                }
+                };
                 self.confirm_shared_is_unused(*kind, key).await?;
                 match kind {
                     Kind::Service => self.delete::<Service>(*kind, key, identity).await,
@@ -178,11 +183,9 @@ impl Writer {
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), dry_run: self.is_rehearsal };
         let what = format!("cannot create {kind} {key}");
         let api = self.api::<K>(key);
+        let question = self.ask::<K>(key);
         match self.write(kind, Verb::Create, &what, api.create(&params, object)).await {
-            Ok(created) => {
-                self.learn(&created);
-                Ok(())
-            }
+            Ok(created) => self.learn(question, &created).await,
             Err(WriteError::Stale(text)) => {
                 // Somebody else's, or ours from before: the next plan shall see what it is.
                 self.look_again::<K>(key, &what).await?;
@@ -205,9 +208,9 @@ impl Writer {
 
     /// Sends a merge patch, and learns from the answer.
     async fn merge<K: Watched>(&self, kind: Kind, key: &ObjectKey, patch: &Value) -> Result<(), WriteError> {
+        let question = self.ask::<K>(key);
         let patched = self.patch::<K>(kind, key, patch).await?;
-        self.learn(&patched);
-        Ok(())
+        self.learn(question, &patched).await
     }
 
     async fn patch<K: Watched>(&self, kind: Kind, key: &ObjectKey, patch: &Value) -> Result<K, WriteError> {
@@ -247,14 +250,17 @@ impl Writer {
             "annotations": gone(annotations),
             "managedFields": others,
         } });
+        let question = self.ask::<K>(key);
         let patched = self.patch::<K>(*kind, key, &patch).await?;
         // The answer to a dry run has back what earlier ones took out of the annotations of an app.
         let is_of_app = self.is_rehearsal && *kind == Kind::Ingress;
         match is_of_app.then(|| self.index.with(|index| index.disown(key))).flatten() {
-            Some(keys) => self.tell(keys),
-            None => self.learn(&patched),
+            Some(keys) => {
+                self.tell(keys);
+                Ok(())
+            }
+            None => self.learn(question, &patched).await,
         }
-        Ok(())
     }
 
     /// Server-side apply, as a rule without force: a value that somebody else set is theirs, and a conflict is an error.
@@ -266,12 +272,10 @@ impl Writer {
             PatchParams { force: annotate.force, dry_run: self.is_rehearsal, ..PatchParams::apply(MANAGER) };
         let apply = apply_patch(annotate);
         let apply = Patch::Apply(&apply);
+        let question = self.ask::<WatchedIngress>(app);
         let request = api.patch(&app.name, &params, &apply);
         match self.write(Kind::Ingress, Verb::Apply, &what, request).await {
-            Ok(applied) => {
-                self.learn(&applied);
-                Ok(())
-            }
+            Ok(applied) => self.learn(question, &applied).await,
             Err(WriteError::Stale(text)) => {
                 // An app that is edited all the time would not be protected before its watch catches up.
                 self.look_again::<WatchedIngress>(app, &what).await?;
@@ -293,13 +297,13 @@ impl Writer {
         let params = params.preconditions(preconditions);
         let what = format!("cannot delete {kind} {key}");
         let api = self.api::<K>(key);
+        let question = self.ask::<K>(key);
         match self.write(kind, Verb::Delete, &what, api.delete(&key.name, &params)).await {
             Ok(answer) => {
                 // Somebody's finalizer keeps it: it stands until that goes, and an Ingress is served.
                 if let Some(going) = answer.left().filter(|object| kind == Kind::Ingress && is_going(object))
                 {
-                    self.learn(&going);
-                    return Ok(());
+                    return self.learn(question, &going).await;
                 }
             }
             // Gone is what was wanted.
@@ -386,27 +390,60 @@ impl Writer {
 
     /// Learns what an object is now, or that it is gone.
     async fn look_again<K: Watched>(&self, key: &ObjectKey, what: &str) -> Result<(), WriteError> {
+        self.read_again::<K>(key, what).await.map(|_| ())
+    }
+
+    /// The same, and returns what was found.
+    pub(super) async fn read_again<K: Watched>(
+        &self,
+        key: &ObjectKey,
+        what: &str,
+    ) -> Result<Option<K>, WriteError> {
         let source = source(K::KIND);
         // Before it is read: what the watch has found by then may be newer than that.
         let known = self.index.with(|index| index.identity(source, key).cloned());
-        match self.call(what, self.api::<K>(key).get_opt(&key.name)).await? {
-            Some(found) => self.learn(&found),
+        let question = self.ask::<K>(key);
+        let found = self.call(what, self.api::<K>(key).get_opt(&key.name)).await?;
+        match &found {
+            Some(object) if !self.has_learnt(&question, object) => {
+                return Err(WriteError::Stale(format!("{what}: {} {key} comes and goes", K::KIND)));
+            }
             None if known.is_some() => {
                 self.tell(self.index.with(|index| index.forget(source, key, known.as_ref())));
             }
-            None => {}
+            _ => {}
         }
-        Ok(())
+        Ok(found)
     }
 
-    pub(super) fn learn<K: Watched>(&self, object: &K) {
-        self.tell(self.index.with(|index| {
-            // What a dry run answers has the version of what is there.
-            let source = source(K::KIND);
-            let key = ObjectKey::of(object.meta());
-            let before = if self.is_rehearsal { index.forget(source, &key, None) } else { Vec::new() };
-            [before, object.observe(index)].concat()
-        }));
+    /// To be called before a request is sent from whose answer is to be learnt.
+    pub(super) fn ask<K: Watched>(&self, key: &ObjectKey) -> Question {
+        Question::new(&self.index, source(K::KIND), key)
+    }
+
+    /// Learns from the answer to a request, and looks again where the watch has gone past it meanwhile.
+    async fn learn<K: Watched>(&self, question: Question, answer: &K) -> Result<(), WriteError> {
+        if self.has_learnt(&question, answer) {
+            return Ok(());
+        }
+        let (kind, key) = (K::KIND, ObjectKey::of(answer.meta()));
+        match self.read_again::<K>(&key, &format!("cannot read {kind} {key}")).await? {
+            Some(_) => Ok(()),
+            None => Err(WriteError::Stale(format!("{kind} {key} was deleted as soon as it was written"))),
+        }
+    }
+
+    /// Learns from an answer, unless the watch has gone past it meanwhile.
+    pub(super) fn has_learnt<K: Watched>(&self, question: &Question, answer: &K) -> bool {
+        if self.is_rehearsal {
+            self.tell(self.index.with(|index| {
+                // What a dry run answers has the version of what is there.
+                let before = index.forget(source(K::KIND), &ObjectKey::of(answer.meta()), None);
+                [before, answer.observe(index)].concat()
+            }));
+            return true;
+        }
+        question.learn(answer, |index| answer.observe(index)).map(|keys| self.tell(keys)).is_some()
     }
 
     /// Has `keys` looked at again.
@@ -473,7 +510,7 @@ fn is_going(object: &impl Resource) -> bool {
 }
 
 /// The key under which a shared companion is planned.
-fn shared_key(kind: Kind, key: &ObjectKey) -> Key {
+pub(super) fn shared_key(kind: Kind, key: &ObjectKey) -> Key {
     match kind {
         Kind::Ingress => Key::App(key.clone()),
         Kind::Service => Key::Service(key.clone()),
@@ -492,127 +529,4 @@ fn source(kind: Kind) -> Source {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::api_double::{Log, api_server, failure};
-    use super::*;
-    use crate::config::Settings;
-    use crate::index::Index;
-    use crate::lease::{DURATION, Election, LeaseName};
-    use std::sync::{Arc, Mutex};
-    use std::time::Duration;
-    use tokio::sync::mpsc::unbounded_channel;
-    use tokio::time::{Instant, sleep};
-    use tokio_util::sync::CancellationToken;
-
-    /// Writes a change, and says what came of it and how many requests that took.
-    async fn written(is_lost: bool) -> (Result<(), WriteError>, usize) {
-        let (client, log) = api_server(|_| Some((200, json!({}))));
-        let name = LeaseName { namespace: "a".to_owned(), name: "b".to_owned(), identity: "c".to_owned() };
-        let (_election, lost) = Election::new(client.clone(), name);
-        let claim = if is_lost { lost } else { Claim::always() };
-        (write(client, claim).await, log.lock().unwrap().len())
-    }
-
-    async fn write(client: Client, claim: Claim) -> Result<(), WriteError> {
-        let repair = Repair { kind: Kind::Service, key: ObjectKey::new("shop", "s"), patch: json!({}) };
-        writer(client, index(), claim).perform(&Change::Repair(repair)).await
-    }
-
-    fn index() -> SharedIndex {
-        SharedIndex(Arc::new(Mutex::new(Index::new(Arc::new(Settings::default())))))
-    }
-
-    fn writer(client: Client, index: SharedIndex, claim: Claim) -> Writer {
-        Writer::new(client, index, unbounded_channel().0, claim, Metrics::default())
-    }
-
-    #[tokio::test]
-    async fn without_the_lease_nothing_is_sent() {
-        let (result, requests) = written(true).await;
-        assert!(
-            matches!(&result, Err(WriteError::Unavailable(text)) if text.contains("the lease is lost")),
-            "{result:?}"
-        );
-        assert_eq!(requests, 0);
-        assert_eq!(written(false).await.1, 1, "the same with it");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_write_under_way_ends_before_another_replica_may_begin_one() {
-        // An API server that answers twice: there is no Lease, and it is written.
-        let (client, _) = api_server(|asked| match asked.len() {
-            1 => Some(failure(404, "NotFound")),
-            2 => Some((201, json!({ "metadata": { "name": "b", "resourceVersion": "1" } }))),
-            _ => None,
-        });
-        let name = LeaseName { namespace: "a".to_owned(), name: "b".to_owned(), identity: "c".to_owned() };
-        let (election, claim) = Election::new(client.clone(), name);
-        let election = tokio::spawn(election.run(CancellationToken::new()));
-        let start = Instant::now();
-        claim.held().await;
-        // A request may take as long as others believe in the Lease. This one begins later, and ends earlier.
-        sleep(Duration::from_secs(5)).await;
-        let result = write(client, claim).await;
-        assert!(
-            matches!(&result, Err(WriteError::Unavailable(text)) if text.contains("the lease is lost")),
-            "{result:?}"
-        );
-        assert!(start.elapsed() < DURATION, "{:?}", start.elapsed());
-        election.abort();
-    }
-
-    /// An app that is known in the version 1 and is there in another, or is gone. What is sent for version 1 is a conflict.
-    fn edited_meanwhile(newer: Option<&str>) -> (Writer, SharedIndex, Log) {
-        let app = |version: &str| {
-            json!({
-                "metadata": {
-                    "namespace": "shop", "name": "app", "uid": "u", "resourceVersion": version,
-                    "annotations": { "sso.djieno.com/authentik": "true" },
-                },
-                "spec": { "rules": [{ "host": "a.example.com" }] },
-            })
-        };
-        let index = index();
-        let seen: WatchedIngress = serde_json::from_value(app("1")).unwrap();
-        index.with(|index| seen.observe(index));
-        let newer = newer.map(app);
-        let (client, log) = api_server(move |asked| match (&newer, asked.last()?.method.as_str()) {
-            (Some(newer), "GET") => Some((200, newer.clone())),
-            (Some(_), _) => Some(failure(409, "Conflict")),
-            (None, _) => Some(failure(404, "NotFound")),
-        });
-        (writer(client, index.clone(), Claim::always()), index, log)
-    }
-
-    fn annotate() -> Annotate {
-        let (identity, annotations) = (Identity::new("u", "1"), [("a".to_owned(), "b".to_owned())].into());
-        Annotate { app: ObjectKey::new("shop", "app"), identity, force: false, annotations }
-    }
-
-    #[tokio::test]
-    async fn annotations_are_for_the_version_that_was_seen_and_a_conflict_is_looked_into() {
-        let (writer, index, log) = edited_meanwhile(Some("3"));
-        let annotate = annotate();
-        let key = annotate.app.clone();
-        let result = writer.perform(&Change::Annotate(annotate)).await;
-        assert!(matches!(&result, Err(WriteError::Stale(_))), "{result:?}");
-        let log = log.lock().unwrap();
-        assert_eq!(
-            log[0].body["metadata"],
-            json!({ "name": "app", "uid": "u", "resourceVersion": "1", "annotations": { "a": "b" } })
-        );
-        assert_eq!(log[1].method, "GET");
-        let known = index.with(|index| index.identity(Source::Ingresses, &key).cloned());
-        assert_eq!(known, Some(Identity::new("u", "3")), "what it is now is known");
-    }
-
-    #[tokio::test]
-    async fn what_turns_out_to_be_gone_is_forgotten() {
-        let (writer, index, _) = edited_meanwhile(None);
-        let annotate = annotate();
-        let key = annotate.app.clone();
-        let result = writer.perform(&Change::Annotate(annotate)).await;
-        assert!(matches!(&result, Err(WriteError::Stale(_))), "{result:?}");
-        assert_eq!(index.with(|index| index.identity(Source::Ingresses, &key).cloned()), None);
-    }
-}
+mod tests;

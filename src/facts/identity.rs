@@ -64,14 +64,14 @@ impl Identity {
         }
     }
 
-    /// Whether `self` shows the same object as `known` in the same or an earlier version, so that learning it
+    /// Whether `self` shows the object no later than `known` does, in the same life of it or in one before, so that learning it
     /// would be going back in time.
     ///
     /// Resource versions of one resource are integers that grow, by the API's own contract since Kubernetes
     /// 1.35 and in practice since 1.0; one that is not an integer never counts as old.
     pub fn is_no_newer_than(&self, known: &Self) -> bool {
         match (self.version(), known.version()) {
-            (Some(new), Some(old)) => new <= old && self.is_same_life(known),
+            (Some(new), Some(old)) => new < old || new == old && self.is_same_life(known),
             _ => false,
         }
     }
@@ -134,10 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn versions_of_one_life_have_an_order() {
+    fn versions_have_an_order_whatever_the_life() {
         let known = Identity::new(UID, "7");
         let is_old = |uid: &str, version: &str| Identity::new(uid, version).is_no_newer_than(&known);
         assert!(is_old(UID, "7") && is_old(UID, "6"));
-        assert!(!is_old(UID, "8") && !is_old(UID, "a") && !is_old("another", "6"));
+        assert!(is_old("an earlier life", "6"));
+        assert!(!is_old(UID, "8") && !is_old(UID, "a"));
+        assert!(!is_old("a later life", "8") && !is_old("somebody else's", "7"));
     }
 }

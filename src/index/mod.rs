@@ -3,12 +3,15 @@
 //! What the controller writes is fed back here from the API's answer, so that a plan never waits for the watch to
 //! deliver what is already known.
 
+mod answers;
 mod claims;
 mod neighbours;
 mod routes;
 mod shared;
 mod small_set;
 mod view;
+
+pub use answers::AnswerId;
 
 use crate::config::{self, Settings};
 use crate::contract::{MAX_SUBDOMAIN, app_named_in, is_spelled_like_a_middleware, outpost_ingress_name};
@@ -20,6 +23,7 @@ use crate::plan::Dialect;
 use crate::plan::changes::Kind;
 use crate::plan::decision::uses_outpost;
 use crate::plan::request::{Known, MiddlewareKind, Request, Unresolved};
+use answers::Answers;
 use claims::{Claim, Claims, Part, Place, Scope, Standing, Touched};
 use k8s_openapi::api::networking::v1::Ingress;
 use shared::Away;
@@ -108,6 +112,10 @@ pub struct Index {
     missed_headers: HashSet<ObjectKey>,
     /// Where nobody's request for protection counts any more.
     withdrawn: Option<config::Scope>,
+    /// What is being deleted: an app that comes to need it must not rely on it.
+    leaving: HashSet<(Source, ObjectKey)>,
+    /// Answers that may show what is gone by now.
+    answers: Answers,
 }
 
 impl Index {
@@ -158,9 +166,7 @@ impl Index {
         }
         self.complete.insert(Source::Middlewares);
         self.known.middlewares = MiddlewareKind::Missing;
-        let gone: Vec<ObjectKey> = self.middlewares.keys().cloned().collect();
-        let keys: Vec<Key> =
-            gone.iter().flat_map(|key| self.forget(Source::Middlewares, key, None)).collect();
+        let keys = self.retain(Source::Middlewares, None, &HashSet::new());
         keys.into_iter().chain(self.resolve_again()).collect()
     }
 
@@ -315,6 +321,7 @@ impl Index {
     /// Takes note that an object is gone. With `gone`, its identity at the end, only if it is that life of the object that
     /// was known.
     pub fn forget(&mut self, source: Source, key: &ObjectKey, gone: Option<&Identity>) -> Vec<Key> {
+        self.answers.note_gone(source, key, gone);
         match source {
             Source::Ingresses if is_meant(&self.ingresses, key, gone) => self.replace_ingress(key, None),
             Source::Classes if is_meant(&self.known.classes.known, key, gone) => {

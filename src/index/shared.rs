@@ -111,6 +111,34 @@ impl Index {
         users.map(|(app, _)| Key::App(app.clone())).collect()
     }
 
+    /// Notes that an object of ours is being deleted. Until [`Index::stay`] no app that comes to need it may rely on it.
+    pub fn leave(&mut self, source: Source, key: &ObjectKey) {
+        self.leaving.insert((source, key.clone()));
+    }
+
+    /// Notes that an object is not being deleted any more: it is gone, or stays.
+    pub fn stay(&mut self, source: Source, key: &ObjectKey) {
+        self.leaving.remove(&(source, key.clone()));
+    }
+
+    pub(super) fn is_leaving(&self, source: Source, key: &ObjectKey) -> bool {
+        // Nearly always there is none, and nothing is copied.
+        !self.leaving.is_empty() && self.leaving.contains(&(source, key.clone()))
+    }
+
+    /// What an app finds that needs the shared companion `key`, if it needs one of `source`.
+    pub(super) fn found<'a, T>(
+        &'a self,
+        source: Source,
+        key: Option<&ObjectKey>,
+        slot: impl FnOnce(&'a Self, &ObjectKey) -> Slot<&'a T>,
+    ) -> Slot<&'a T> {
+        match key.filter(|key| !self.is_leaving(source, key)) {
+            Some(key) => slot(self, key),
+            None => Slot::Vacant,
+        }
+    }
+
     pub(super) fn service_slot(&self, key: &ObjectKey) -> Slot<&'_ ServiceFacts> {
         slot(&self.services, key, |service| service.ours)
     }

@@ -3,7 +3,7 @@
 use super::claims::Place;
 use super::routes::serves;
 use super::shared::{headers_key, middleware_key, service_key};
-use super::{Index, place};
+use super::{Index, Source, place};
 use crate::facts::{Host, IngressFacts, MiddlewareFacts, ObjectKey, OutpostPath};
 use crate::plan::decision::describe_backend;
 use crate::plan::quote::shown;
@@ -24,6 +24,7 @@ impl Index {
             .claims
             .conflict(app)
             .or_else(|| good.and_then(|request| self.claims.other_outpost(app, &request.outpost.name)));
+        let service = good.map(|request| service_key(&app.namespace, request));
         let headers = good.and_then(|request| headers_key(&app.namespace, request));
         let middleware = good.and_then(|request| middleware_key(&app.namespace, request));
         AppView {
@@ -44,12 +45,11 @@ impl Index {
             swallowed_by: good.and_then(|request| self.swallowed_anywhere(app, request)),
             is_denied: self.denied.contains(app),
             outpost_ingress: self.route_slot(app),
-            service: good
-                .map_or(Slot::Vacant, |request| self.service_slot(&service_key(&app.namespace, request))),
-            headers: headers.map_or(Slot::Vacant, |key| self.headers_slot(&key)),
+            service: self.found(Source::Services, service.as_ref(), Self::service_slot),
+            headers: self.found(Source::ConfigMaps, headers.as_ref(), Self::headers_slot),
             headers_were_missed: self.missed_headers.contains(app),
             middleware_twin: middleware.as_ref().and_then(|key| self.twin_of(key)).cloned(),
-            middleware: middleware.map_or(Slot::Vacant, |key| self.middleware_slot(&key)),
+            middleware: self.found(Source::Middlewares, middleware.as_ref(), Self::middleware_slot),
             assurance: Assurance::default(),
         }
     }
@@ -57,6 +57,12 @@ impl Index {
     /// The outpost Ingress made for `app`.
     pub(super) fn own_route(&self, app: &ObjectKey) -> Option<&IngressFacts> {
         self.route_slot(app).ours()
+    }
+
+    /// The same, where others may be left to it at `place`.
+    fn standing_route(&self, app: &ObjectKey, place: &Place) -> Option<&IngressFacts> {
+        let route = self.own_route(app).filter(|route| self.is_right(route, place))?;
+        (!self.is_leaving(Source::Ingresses, &route.key)).then_some(route)
     }
 
     fn route_slot(&self, app: &ObjectKey) -> Slot<&'_ IngressFacts> {
@@ -78,7 +84,7 @@ impl Index {
         }
         match self.claims.winner(place) {
             Some(winner) if winner != app => {
-                let route = self.own_route(winner).filter(|route| self.is_right(route, place));
+                let route = self.standing_route(winner, place);
                 let outpost = route.and_then(|route| route.outpost_ingress()?.outpost.as_deref());
                 HostHolder::Other { app: winner.clone(), is_ready: outpost == Some(&request.outpost.name) }
             }
@@ -175,7 +181,7 @@ impl Index {
         let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref());
         let heir = |place: Place| {
             let winner = self.claims.winner(&place).filter(|winner| *winner != app)?;
-            self.own_route(winner).filter(|route| self.is_right(route, &place)).map(|route| route.key.clone())
+            self.standing_route(winner, &place).map(|route| route.key.clone())
         };
         hosts.filter_map(|host| heir(place(route, host))).collect()
     }
@@ -184,7 +190,7 @@ impl Index {
     /// an admission webhook, which tolerates one Ingress for a path only, ends the loan.
     fn is_lent(&self, app: &ObjectKey, place: &Place) -> bool {
         self.claims.winner(place).is_some_and(|winner| {
-            let stands = self.own_route(winner).is_some_and(|route| self.is_right(route, place));
+            let stands = self.standing_route(winner, place).is_some();
             winner != app
                 && !stands
                 && !self.denied.contains(winner)
