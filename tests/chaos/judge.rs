@@ -21,8 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How old what the controller knows may be when a request of its arrives: watches stall and requests are late.
-const STALE: Duration = Duration::from_secs(12);
+/// How old what the controller knows may be when a request of its arrives: watches stall, one that fails is tried again after up to
+/// 26 seconds, and requests are late.
+const STALE: Duration = Duration::from_secs(30);
 
 /// A class, a host and a path.
 type Spot = (String, String, String);

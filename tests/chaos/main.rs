@@ -14,6 +14,7 @@
 mod admission;
 mod app;
 mod clock;
+mod insist;
 mod judge;
 mod ledger;
 mod people;

@@ -1,6 +1,7 @@
 //! People who know nothing of the controller's troubles: they make, change and delete apps, and what is not theirs.
 
 use super::app::{App, NAMESPACES, SLOTS};
+use super::insist::{Answer, insist};
 use super::ledger::Ledger;
 use super::replay::{Object, Place};
 use super::world::is_ours;
@@ -27,14 +28,11 @@ use tokio::time::{Instant, sleep};
 /// Pause between two acts of people.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How long people go on to ask: servers that start again have a minute to be ready.
-const INSISTENCE: Duration = Duration::from_mins(2);
+/// Longest time after which somebody takes back what he changed.
+const REGRET: Duration = Duration::from_secs(1);
 
 /// Who has the server apply his manifests.
 const SERVER_SIDE: &str = "kustomize-controller";
-
-/// What an act comes to.
-type Answer<T> = Result<T, kube::Error>;
 
 /// Everybody who is not the controller.
 pub(crate) struct People {
@@ -70,7 +68,11 @@ impl People {
                     Some(app) => app.changed(&mut self.rng),
                     None => App::random(&mut self.rng),
                 };
-                self.put(slot, app).await
+                let before = self.apps[slot].clone().filter(|_| self.rng.u8(0..10) < 3);
+                self.put(slot, app).await?;
+                let Some(before) = before else { return Ok(()) };
+                sleep(REGRET.mul_f64(self.rng.f64())).await;
+                self.put(slot, before).await
             }
             50..58 => self.delete_app(slot).await,
             58..64 => self.strip(slot).await,
@@ -341,19 +343,5 @@ fn unless_gone(answer: Answer<()>) -> Result<()> {
     match answer {
         Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404 | 409) => Ok(()),
         other => other.context("what nothing explains"),
-    }
-}
-
-/// Asks again for as long as the API server is in trouble.
-async fn insist<T>(request: impl AsyncFn() -> Answer<T>) -> Answer<T> {
-    let start = Instant::now();
-    loop {
-        match request().await {
-            Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => {
-                return Err(kube::Error::Api(status));
-            }
-            Err(_) if start.elapsed() < INSISTENCE => sleep(Duration::from_millis(50)).await,
-            other => return other,
-        }
     }
 }

@@ -93,7 +93,7 @@ impl Seed<'_> {
         let ledger = Arc::<Mutex<Ledger>>::default();
         let mut trouble =
             Trouble::start(self.plane, self.number, PROGRAM, &args, Arc::clone(&ledger)).await?;
-        let result = self.happen(&mut trouble, &ledger).await;
+        let result = Box::pin(self.happen(&mut trouble, &ledger)).await;
         if result.is_err() {
             std::fs::create_dir_all(self.dir)?;
             for (number, log) in trouble.logs().iter().enumerate() {

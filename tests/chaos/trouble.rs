@@ -1,5 +1,6 @@
 //! All that goes wrong around the controller, one after the other, by a seed.
 
+use super::insist::{Answer, insist};
 use super::ledger::Ledger;
 use anyhow::{Context, Result};
 use fastrand::Rng;
@@ -187,6 +188,7 @@ impl<'a> Trouble<'a> {
         let was_leading = process.is_leading().await.unwrap_or(false);
         replica.kill()?;
         sleep(self.some(800)).await;
+        self.replicas[which].proxy.until_idle().await;
         // Else nothing happens any more for as long as this test lasts.
         if was_leading && self.rng.u8(0..10) < 8 {
             self.free_lease().await?;
@@ -212,8 +214,8 @@ impl<'a> Trouble<'a> {
     async fn edit_lease(&mut self) -> Result<&'static str> {
         match self.rng.u8(0..3) {
             0 => {
-                let deleted = self.leases().delete(LEASE, &DeleteParams::default()).await;
-                tolerate(deleted.map(|_| ()))?;
+                let (leases, params) = (self.leases(), DeleteParams::default());
+                tolerate(insist(async || leases.delete(LEASE, &params).await).await)?;
             }
             1 => self.take_lease(Duration::ZERO).await?,
             _ => {
@@ -257,8 +259,8 @@ impl<'a> Trouble<'a> {
     }
 
     async fn patch_lease(&self, patch: Value) -> Result<()> {
-        let patch = Patch::Merge(patch);
-        tolerate(self.leases().patch(LEASE, &PatchParams::default(), &patch).await.map(|_| ()))
+        let (leases, params, patch) = (self.leases(), PatchParams::default(), Patch::Merge(patch));
+        tolerate(insist(async || leases.patch(LEASE, &params, &patch).await).await)
     }
 
     async fn kill_api_server(&mut self) -> Result<&'static str> {
@@ -299,9 +301,9 @@ impl<'a> Trouble<'a> {
 }
 
 /// There may be no Lease.
-fn tolerate(answer: Result<(), kube::Error>) -> Result<()> {
+fn tolerate<T>(answer: Answer<T>) -> Result<()> {
     match answer {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        other => other.context("edit the lease"),
+        other => other.map(|_| ()).context("edit the lease"),
     }
 }

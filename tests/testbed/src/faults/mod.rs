@@ -37,6 +37,8 @@ struct Shared {
     counts: Mutex<BTreeMap<&'static str, u64>>,
     /// Grows when all watches are to end.
     watches: watch::Sender<u64>,
+    /// How many requests the API server has that are no watches, whether or not anybody still waits for the answer.
+    under_way: watch::Sender<usize>,
 }
 
 impl FaultyProxy {
@@ -52,6 +54,7 @@ impl FaultyProxy {
             dice: Mutex::new(Dice::new(seed)),
             counts: Mutex::default(),
             watches: watch::Sender::new(0),
+            under_way: watch::Sender::new(0),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Ok(Self { address, shared, task: task.abort_handle() })
@@ -72,6 +75,13 @@ impl FaultyProxy {
         self.shared.watches.send_modify(|count| *count += 1);
     }
 
+    /// Waits until the API server has answered all that was passed on to it and is no watch: what a client had sent before it was
+    /// killed is done then.
+    pub async fn until_idle(&self) {
+        // It fails when the sender is gone, which is here.
+        _ = self.shared.under_way.subscribe().wait_for(|count| *count == 0).await;
+    }
+
     /// How often what went wrong so far.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.shared.counts).clone()
@@ -87,6 +97,22 @@ impl Drop for FaultyProxy {
 impl Shared {
     fn count(&self, what: &'static str) {
         *lock(&self.counts).entry(what).or_default() += 1;
+    }
+}
+
+/// Counts a request for as long as it lives.
+struct UnderWay(Arc<Shared>);
+
+impl UnderWay {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.under_way.send_modify(|count| *count += 1);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|count| *count -= 1);
     }
 }
 

@@ -1,12 +1,12 @@
 //! One request on its way to the API server, and what comes back.
 
-use super::Shared;
 use super::fate::{End, Fate, WatchFate};
+use super::{Shared, UnderWay};
 use crate::record::lock;
 use crate::tls;
 use anyhow::Context;
 use futures::channel::mpsc;
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -42,29 +42,29 @@ async fn pass_request(shared: Arc<Shared>, request: Request<Incoming>) -> Answer
     let method = request.method().clone();
     let fate = lock(&shared.dice).request(&method);
     match fate {
-        Fate::Pass => Ok(whole(ask(&shared, request).await?)),
+        Fate::Pass => Ok(whole(ask_anyway(&shared, request).await?)),
         Fate::Refuse(status) => {
             shared.count("refused");
             Ok(status_answer(&method, status))
         }
         Fate::Lose => {
             shared.count("lost");
-            ask(&shared, request).await?;
+            ask_anyway(&shared, request).await?;
             Err(io::ErrorKind::ConnectionReset.into())
         }
         Fate::Mask(status) => {
             shared.count("masked");
-            ask(&shared, request).await?;
+            ask_anyway(&shared, request).await?;
             Ok(status_answer(&method, status))
         }
         Fate::CutShort => {
             shared.count("cut short");
-            cut_short(ask(&shared, request).await?).await
+            cut_short(ask_anyway(&shared, request).await?).await
         }
         Fate::Late { before, after } => {
             shared.count("late");
             sleep(before).await;
-            let answer = ask(&shared, request).await?;
+            let answer = ask_anyway(&shared, request).await?;
             sleep(after).await;
             Ok(whole(answer))
         }
@@ -99,10 +99,16 @@ async fn deliver(
     let (lasts, end) = fate.end.unwrap_or((FOR_EVER, End::Broken));
     let end_at = Instant::now() + lasts;
     let end = loop {
-        let bytes = tokio::select! {
-            bytes = body.next() => bytes,
-            () = sleep_until(end_at) => break end,
-            _ = ended_for_all.changed() => break End::Broken,
+        // What came during a stall is not stalled again: a watch that is late does not get later and later.
+        let (bytes, stalls) = if let Some(bytes) = body.next().now_or_never() {
+            (bytes, false)
+        } else {
+            let bytes = tokio::select! {
+                bytes = body.next() => bytes,
+                () = sleep_until(end_at) => break end,
+                _ = ended_for_all.changed() => break End::Broken,
+            };
+            (bytes, fate.stalls)
         };
         match bytes {
             Some(Ok(bytes)) if matches!(end, End::MidLine) && Instant::now() + lasts / 2 > end_at => {
@@ -110,7 +116,7 @@ async fn deliver(
                 break End::Broken;
             }
             Some(Ok(bytes)) => {
-                if fate.stalls {
+                if stalls {
                     shared.count("watch stalled");
                     let stall = lock(&shared.dice).stall();
                     sleep(stall).await;
@@ -133,6 +139,17 @@ async fn deliver(
         }
     };
     _ = client.send(last).await;
+}
+
+/// The same as [`ask`], which the API server does to the end even if the client breaks off.
+async fn ask_anyway(shared: &Arc<Shared>, request: Request<Incoming>) -> io::Result<Response<Incoming>> {
+    let (request_is_under_way, shared) = (UnderWay::new(shared), Arc::clone(shared));
+    let asked = tokio::spawn(async move {
+        let answer = ask(&shared, request).await;
+        drop(request_is_under_way);
+        answer
+    });
+    asked.await.map_err(io::Error::other)?
 }
 
 /// Asks the API server, by a connection of its own. The error is that there is none, or no answer.
