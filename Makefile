@@ -21,6 +21,9 @@ HELM_TEMPLATE := target/debug/helm template ingress-sso deploy/chart --namespace
 # Most tests wait for servers and hardly need a processor.
 RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 
+# What failed in any of the suites, once more at the end of a long log, without backtraces.
+FAILURES := awk '/^failures:$$/ { on = 1 } on && !/^ +([0-9]+:|at) / { print } /^test result/ { on = 0 }'
+
 ARGS ?=
 CASES ?= 10000
 DATA_PLANE ?=
@@ -42,7 +45,9 @@ demo: ## Watch it work: an app behind a real ingress controller, protected and o
 
 .PHONY: test
 test: testbed lint ## Run all checks and all tests; properties with the same random worlds each time
-	RUST_TEST_THREADS=$(RUST_TEST_THREADS) PROPTEST_RNG_SEED=1 cargo test --workspace --no-fail-fast
+	@mkdir -p target
+	RUST_TEST_THREADS=$(RUST_TEST_THREADS) PROPTEST_RNG_SEED=1 cargo test --workspace --no-fail-fast 2>&1 \
+		| tee target/test.log || { $(FAILURES) target/test.log; exit 1; }
 
 .PHONY: properties
 properties: ## Look for a world that breaks a property; CASES=10000 new ones
