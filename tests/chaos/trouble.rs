@@ -81,10 +81,7 @@ impl<'a> Trouble<'a> {
         let mut replicas = Vec::new();
         for number in 0..2 {
             let proxy = FaultyProxy::start(plane.address(), seed * 2 + number).await?;
-            let text = std::fs::read_to_string(plane.kubeconfig())?;
-            let text = text.replace(&plane.url(), &format!("http://{}", proxy.address()));
-            let kubeconfig = plane.dir().join(format!("seed-{seed}-{number}.kubeconfig"));
-            std::fs::write(&kubeconfig, text)?;
+            let kubeconfig = proxy.kubeconfig(plane, &format!("seed-{seed}-{number}"))?;
             let builder = Controller::builder(program)
                 .kubeconfig(&kubeconfig)
                 .args(["--leader-elect=true", "--lease-namespace=default", "--lease-name", LEASE])

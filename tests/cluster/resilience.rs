@@ -6,12 +6,13 @@ use ingress_sso_testbed::account::{self, Reach, account};
 use ingress_sso_testbed::builders::ingress;
 use ingress_sso_testbed::control_plane::ControlPlane;
 use ingress_sso_testbed::controller::Controller;
+use ingress_sso_testbed::faults::{FaultyProxy, Odds};
 use ingress_sso_testbed::scene::{MESSAGE, OPT_IN, OUTPOST, PATIENCE, Scene, annotation};
 use ingress_sso_testbed::wait::eventually;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
-use kube::api::{DeleteParams, PostParams};
-use kube::{Api, Client};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -279,6 +280,32 @@ async fn a_namespace_that_is_deleted_takes_its_apps_along_in_peace() -> Result<(
     assert!(scene.names::<ConfigMap>().await?.is_empty());
     assert!(controller.process().exited()?.is_none());
     Ok(())
+}
+
+/// What the watch has told by then is that it is gone, and it does not tell so twice.
+#[tokio::test]
+async fn what_is_deleted_before_the_answer_to_its_making_arrives_is_made_again() -> Result<()> {
+    let scene = Scene::new(PROGRAM).await?;
+    let proxy = FaultyProxy::start(scene.plane().address(), 1).await?;
+    let kubeconfig = proxy.kubeconfig(scene.plane(), scene.namespace())?;
+    let scope = ["--namespace", scene.namespace(), "--outpost", OUTPOST];
+    let controller = scene.start(&kubeconfig, &scope)?;
+    controller.wait_ready(PATIENCE).await?;
+    proxy.set(Odds { late: 1000, ..Odds::default() });
+    scene.create::<Ingress>(scene.opted_in("n8n", "app.example.com")).await?;
+    let services = scene.api::<Service>();
+    let deleted = eventually("a Service", PATIENCE, || async {
+        let list = services.list(&ListParams::default()).await?;
+        Ok(list.items.into_iter().next())
+    });
+    let deleted = deleted.await?;
+    scene.delete::<Service>(&deleted.name_any()).await?;
+    scene.until_protected("n8n").await?;
+    eventually("another Service", PATIENCE, || async {
+        let found = services.get(&deleted.name_any()).await?;
+        Ok((found.uid() != deleted.uid()).then_some(()))
+    })
+    .await
 }
 
 async fn until_protected(api: &Api<Ingress>, name: &str) -> Result<()> {

@@ -9,6 +9,7 @@ mod pass;
 
 pub use fate::Odds;
 
+use crate::control_plane::ControlPlane;
 use crate::record::lock;
 use anyhow::{Context, Result};
 use fate::Dice;
@@ -17,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -63,6 +65,18 @@ impl FaultyProxy {
     /// Where clients connect, by plain HTTP.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A kubeconfig of the administrator of `plane`, whose API server this stands before, that leads here. It lies with what else
+    /// belongs to `plane`, as `name`.
+    ///
+    /// Fails where it cannot be written.
+    pub fn kubeconfig(&self, plane: &ControlPlane, name: &str) -> Result<PathBuf> {
+        let direct = std::fs::read_to_string(plane.kubeconfig()).context("read the kubeconfig")?;
+        let path = plane.dir().join(format!("{name}.kubeconfig"));
+        let here = format!("http://{}", self.address);
+        std::fs::write(&path, direct.replace(&plane.url(), &here)).context("write the kubeconfig")?;
+        Ok(path)
     }
 
     /// How likely what goes wrong from now on. Watches that are open keep what was decided for them.
