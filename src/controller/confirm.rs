@@ -81,11 +81,13 @@ mod tests {
     use super::*;
     use crate::config::Settings;
     use crate::contract::{MANAGED_BY, MANAGER, OUTPOST_PATH, OUTPOST_PATH_TYPE, outpost_ingress_name};
+    use crate::index::Key;
     use crate::lease::Claim;
     use crate::plan::changes::{Companion, app_plan};
     use crate::plan::{Dialect, HostHolder, decide};
     use crate::telemetry::metrics::Metrics;
-    use ingress_sso_testbed::builders::{IngressBuilder, ingress};
+    use ingress_sso_testbed::builders::{IngressBuilder, external_name_service, ingress};
+    use k8s_openapi::api::core::v1::Service;
     use k8s_openapi::api::networking::v1::Ingress;
     use kube::Client;
     use serde_json::json;
@@ -132,11 +134,20 @@ mod tests {
         Writer::new(client, index.clone(), unbounded_channel().0, Claim::always(), Metrics::default())
     }
 
+    /// What the routes of these apps lead through.
+    fn service() -> Service {
+        let mut service = external_name_service("shop", "authentik-main", "main.example.com", 9000);
+        service.metadata.labels = Some([(MANAGED_BY.to_owned(), MANAGER.to_owned())].into());
+        service
+    }
+
     /// Deletes the route of the app `app` in a cluster of these objects, all of which are known. The answer is what came of it, and
     /// the methods of the requests that were sent.
     async fn delete_route(objects: Vec<Ingress>) -> (Result<(), WriteError>, Vec<String>) {
         let watched: Vec<WatchedIngress> = objects.iter().cloned().map(WatchedIngress).collect();
-        let known: Vec<&dyn Observed> = watched.iter().map(|object| object as &dyn Observed).collect();
+        let service = service();
+        let mut known: Vec<&dyn Observed> = watched.iter().map(|object| object as &dyn Observed).collect();
+        known.push(&service);
         let index = index(&known);
         let key = ObjectKey::new("shop", "app-outpost-path");
         let identity = index.identity(Source::Ingresses, &key).unwrap().clone();
@@ -255,18 +266,29 @@ mod tests {
     }
 
     #[test]
-    fn an_app_does_not_rely_on_a_route_of_another_that_is_being_deleted() {
-        let apps = [app("older", 1).build(), route_of("older"), app("app", 2).build()].map(WatchedIngress);
-        let mut index = index(&apps.each_ref().map(|object| object as &dyn Observed));
-        let (app, route) = (ObjectKey::new("shop", "app"), ObjectKey::new("shop", "older-outpost-path"));
+    fn an_app_does_not_rely_on_a_route_of_another_that_goes_or_leads_nowhere() {
+        let [older, route, app] =
+            [app("older", 1).build(), route_of("older"), app("app", 2).build()].map(WatchedIngress);
+        let service = service();
+        let mut index = index(&[&older, &route, &app, &service]);
+        let (app, service_key) = (ObjectKey::of(&app.0.metadata), ObjectKey::of(&service.metadata));
+        let route = ObjectKey::of(&route.0.metadata);
         let is_ready = |index: &Index| {
             let holders = index.view(&app).holders;
             matches!(&holders[..], [(_, HostHolder::Other { is_ready: true, .. })])
         };
         assert!(is_ready(&index));
-        index.leave(Source::Ingresses, &route);
-        assert!(!is_ready(&index));
-        index.stay(Source::Ingresses, &route);
-        assert!(is_ready(&index));
+        for (source, key) in [(Source::Ingresses, &route), (Source::Services, &service_key)] {
+            index.leave(source, key);
+            assert!(!is_ready(&index), "{key} is being deleted");
+            index.stay(source, key);
+            assert!(is_ready(&index), "{key} stays");
+        }
+        let touched = index.forget(Source::Services, &service_key, None);
+        assert!(!is_ready(&index), "the Service is gone");
+        assert!(touched.contains(&Key::App(app.clone())), "{touched:?}");
+        let touched = service.observe(&mut index);
+        assert!(is_ready(&index), "the Service is there again");
+        assert!(touched.contains(&Key::App(app.clone())), "{touched:?}");
     }
 }

@@ -413,6 +413,17 @@ impl Index {
         entries.flat_map(|entry| entry.seekers.iter().filter(may_block).cloned()).collect()
     }
 
+    /// Apps that seek a host of the route `ingress`, or have a route for it.
+    fn apps_at_routed_hosts(&self, ingress: &IngressFacts) -> HashSet<ObjectKey> {
+        let hosts = ingress.outpost_paths.iter().filter_map(|path| path.host.as_ref());
+        let entries = hosts.flat_map(|host| self.claims.at_host(host));
+        let apps = entries.flat_map(|entry| {
+            let providers = entry.routes.iter().filter_map(|route| self.app_of_route(route));
+            entry.seekers.iter().cloned().chain(providers)
+        });
+        apps.collect()
+    }
+
     /// The opted-in app whose outpost Ingress would be called `key`.
     fn app_that_needs_the_name(&self, key: &ObjectKey) -> Option<ObjectKey> {
         let needs_it = |app: &ObjectKey| outpost_ingress_name(&app.name) == *key.name;
@@ -542,13 +553,13 @@ impl Index {
     }
 
     /// One of ours is repaired by its own key. One made by hand may be, or cease to be, the way of an app's route; and any may
-    /// be that of a route made by hand, which leads nowhere without it.
+    /// be that of a route, which leads nowhere without it: whoever made it, and whoever is left to it.
     fn touched_by_service(&mut self, key: &ObjectKey, was_ours: bool) -> Vec<Key> {
         let mut keys = vec![Key::Service(key.clone())];
         let routes = in_namespace(&self.ingresses, &key.namespace)
             .filter(|(_, ingress)| ingress.routes_outpost_through(&key.name));
         let mut apps: HashSet<ObjectKey> =
-            routes.flat_map(|(_, route)| self.apps_it_may_block(route)).collect();
+            routes.flat_map(|(_, route)| self.apps_at_routed_hosts(route)).collect();
         if !was_ours || self.services.get(key).is_some_and(|service| !service.ours) {
             apps.extend(in_namespace(&self.requests, &key.namespace).map(|(app, _)| app.clone()));
         }

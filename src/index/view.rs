@@ -59,10 +59,14 @@ impl Index {
         self.route_slot(app).ours()
     }
 
-    /// The same, where others may be left to it at `place`.
+    /// The same, where others may be left to it at `place`: it is right, and neither it nor what it leads through is missing or going.
     fn standing_route(&self, app: &ObjectKey, place: &Place) -> Option<&IngressFacts> {
         let route = self.own_route(app).filter(|route| self.is_right(route, place))?;
-        (!self.is_leaving(Source::Ingresses, &route.key)).then_some(route)
+        let outpost = route.outpost_ingress()?.outpost.as_deref()?;
+        let service = companions::service_key(&app.namespace, outpost);
+        let leads_nowhere =
+            matches!(self.found(Source::Services, Some(&service), Self::service_slot), Slot::Vacant);
+        (!leads_nowhere && !self.is_leaving(Source::Ingresses, &route.key)).then_some(route)
     }
 
     fn route_slot(&self, app: &ObjectKey) -> Slot<&'_ IngressFacts> {

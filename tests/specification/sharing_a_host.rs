@@ -17,6 +17,7 @@ pub(crate) fn sharing_a_host() -> Vec<Case> {
         || protected().by_the_route_of_others().warns("RouteOfOtherApp", ["app.djieno.com", "other/older"]);
     let waiting = || waits(["app.djieno.com", "other/older", "claimed the host first"]);
     let two_hosts = || app().host("n8n.djieno.com");
+    let its_service = || seed_service_in("other");
     let settled_older = || applied(older(), &seed_annotations());
     let protected_elsewhere = || {
         let older = app_on("other", "older", ["www.djieno.com", "app.djieno.com"]).created(1);
@@ -46,13 +47,18 @@ pub(crate) fn sharing_a_host() -> Vec<Case> {
         .by(["1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378"]),
         Case::new(
             "The younger app uses the route of the older one, and says so",
-            World::new().app(older()).app(its_route()).app(app()),
+            World::new().app(older()).app(its_route()).service(its_service()).app(app()),
             using_it(),
         )
         .by([
             "1. create ConfigMap n8n-prd/authentik-headers-4bd8e4f378",
             "2. annotate n8n-prd/n8n: Protected + auth",
         ]),
+        Case::new(
+            "A route of the older app that leads nowhere yet is not one to rely on",
+            World::new().app(older()).app(its_route()).app(app()),
+            waiting(),
+        ),
         Case::new(
             "A route of the older app that leads to its former outpost is not one to rely on",
             World::new()
@@ -108,7 +114,7 @@ pub(crate) fn sharing_a_host() -> Vec<Case> {
         ),
         Case::new(
             "An app provides the route of those of its hosts that nobody claimed before",
-            World::new().app(older()).app(its_route()).app(two_hosts()),
+            World::new().app(older()).app(its_route()).service(its_service()).app(two_hosts()),
             protected()
                 .with("Ingress hosts", "n8n.djieno.com")
                 .with("auth-url", MANY_HOSTS_URL)
@@ -151,7 +157,7 @@ pub(crate) fn sharing_a_host() -> Vec<Case> {
         .by([]),
         Case::new(
             "Where two routes of ours stand, the one that was made later goes",
-            settled().app(settled_older()).app(its_route().created(1)),
+            settled().app(settled_older()).app(its_route().created(1)).service(its_service()),
             using_it(),
         )
         .by(["1. delete Ingress n8n-prd/n8n-outpost-path"]),
@@ -192,10 +198,21 @@ pub(crate) fn sharing_a_host() -> Vec<Case> {
                 .app(applied(app().sso("authentik", "false"), &seed_annotations()))
                 .app(seed_route())
                 .app(other_app("other", "younger").created(9999))
-                .app(our_route("other", "younger", ["app.djieno.com"])),
+                .app(our_route("other", "younger", ["app.djieno.com"]))
+                .service(seed_service_in("other")),
             Expected::Unprotected,
         )
         .by(["1. annotate n8n-prd/n8n: nothing", "2. delete Ingress n8n-prd/n8n-outpost-path"]),
+        Case::new(
+            "An app that opted out keeps its route as long as that of the next leads nowhere",
+            World::new()
+                .app(applied(app().sso("authentik", "false"), &seed_annotations()))
+                .app(seed_route())
+                .app(other_app("other", "younger").created(9999))
+                .app(our_route("other", "younger", ["app.djieno.com"])),
+            Expected::Unprotected,
+        )
+        .by(["1. annotate n8n-prd/n8n: nothing"]),
     ]
 }
 
@@ -239,6 +256,7 @@ pub(crate) fn a_refused_app_on_a_shared_host() -> Vec<Case> {
             World::new()
                 .app(applied(older().nginx("canary", "true"), &seed_annotations()))
                 .app(our_route("other", "older", ["app.djieno.com"]))
+                .service(seed_service_in("other"))
                 .app(app()),
             protected()
                 .by_the_route_of_others()
@@ -250,6 +268,7 @@ pub(crate) fn a_refused_app_on_a_shared_host() -> Vec<Case> {
             World::new()
                 .app(applied(app().nginx("canary", "true"), &seed_annotations()))
                 .app(seed_route())
+                .service(seed_service())
                 .app(older())
                 .about("other", "older"),
             protected_app_elsewhere("other", "older")
@@ -286,6 +305,13 @@ fn protected_app_elsewhere(namespace: &str, name: &str) -> Protected {
         .with("Ingress", &format!("{namespace}/{name}-outpost-path"))
         .with("Ingress owner", &format!("{name} uid-of-{name}"))
         .with("Ingress annotation sso.djieno.com/app", name)
+}
+
+/// The Service to the usual outpost, in another namespace.
+fn seed_service_in(namespace: &str) -> Service {
+    let mut service = seed_service();
+    service.metadata.namespace = Some(namespace.to_owned());
+    service
 }
 
 /// The Service that the controller makes for an outpost.
