@@ -3,7 +3,7 @@
 use super::checks::{annotation, check_promise, is_opted_in};
 use super::clock::Clock;
 use super::cluster::{STATUS, places};
-use super::controller::CLASSES;
+use super::controller::{CLASSES, all_objects, index_of};
 use super::ledger::{Ledger, theirs};
 use super::ownership::owned_by;
 use super::replay::{Change, Object, Place, World};
@@ -14,6 +14,7 @@ use ingress_sso::contract::{
 };
 use ingress_sso::facts::ObjectKey;
 use ingress_sso::plan::changes::Kind;
+use ingress_sso::plan::{Decision, decide};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
@@ -24,6 +25,9 @@ use tokio::time::Instant;
 /// How old what the controller knows may be when a request of its arrives: watches stall, one that fails is tried again after up to
 /// 26 seconds, and requests are late.
 const STALE: Duration = Duration::from_secs(30);
+
+/// How long a request of the controller's may be under way: late, and with everything paused that can be.
+const FLIGHT: Duration = Duration::from_secs(12);
 
 /// A class, a host and a path.
 type Spot = (String, String, String);
@@ -204,7 +208,7 @@ impl Judge {
         self.promises += 1;
         let Some(problem) = self.problem(app) else { return };
         let is_kept = |world: &World| problem_in(world, app, &self.settings).is_none();
-        if !self.was_so(change, evidence, is_kept) && !is_kept(&self.undisturbed(change, evidence)) {
+        if !self.was_so(change, evidence, is_kept) && !is_kept(&self.undisturbed(change, evidence, STALE)) {
             self.findings.push(format!(
                 "revision {}: {} is called protected and could not be since {STALE:?} ago: {problem}",
                 change.revision, change.place.1
@@ -233,7 +237,18 @@ impl Judge {
             self.broken.insert(key.clone(), change.revision);
             let is_own = change.place == (Kind::Ingress, key.clone());
             let is_excused = is_by_people || is_own || moves(change) || evidence.are_rivals(change);
-            if !is_excused && evidence.ledger.versions(&change.place).is_empty() {
+            // Somebody may have taken meanwhile what it relied on instead.
+            let is_overtaken = || {
+                let world = self.undisturbed(change, evidence, FLIGHT);
+                problem_in(&world, &self.world.cluster.ingresses[&key], &self.settings).is_none()
+            };
+            // Or it cannot be protected any more, which is told to it as soon as to those who make room for it.
+            let is_refused = || {
+                let index = index_of(self.settings.clone(), all_objects(&self.world.cluster));
+                matches!(decide(&index.view(&key), index.settings()), Decision::Refuse(_))
+            };
+            let is_by_controller = !is_excused && evidence.ledger.versions(&change.place).is_empty();
+            if is_by_controller && !is_overtaken() && !is_refused() {
                 let (kind, what) = &change.place;
                 self.findings.push(format!(
                     "revision {}: a change of {kind} {what} leaves {key} called protected without being it: {problem}",
@@ -308,16 +323,20 @@ impl Judge {
         }
     }
 
-    /// The world without what people did lately: watches are late each for itself, so the controller may know of some of it and
-    /// not of the rest.
-    fn undisturbed(&self, change: &Change, evidence: &Evidence<'_>) -> World {
-        let start = evidence.clock.earlier(change.revision, STALE);
+    /// The world without what people took away in the last `span` and nobody made since: watches are late each for itself, so the
+    /// controller may know of some of it and not of the rest.
+    fn undisturbed(&self, change: &Change, evidence: &Evidence<'_>, span: Duration) -> World {
+        let start = evidence.clock.earlier(change.revision, span);
         let mut world = self.world.clone();
-        let mut restored = BTreeSet::new();
+        let mut settled = BTreeSet::from([change.place.clone()]);
         for earlier in self.log.iter().rev().take_while(|earlier| earlier.revision > start) {
-            let is_lost = earlier.place != change.place && earlier.before.is_some();
-            if is_lost && self.is_by_people(earlier, evidence) && restored.insert(earlier.place.clone()) {
+            if settled.contains(&earlier.place) {
+                continue;
+            }
+            if earlier.before.is_some() && self.is_by_people(earlier, evidence) {
                 world.undo(earlier);
+            } else {
+                settled.insert(earlier.place.clone());
             }
         }
         world

@@ -136,6 +136,8 @@ impl People {
         let begin = Instant::now();
         let api = self.api::<Ingress>(&key.namespace);
         let Some(found) = insist(async || api.get_opt(&key.name).await).await? else { return Ok(()) };
+        // It is as it was wanted before, only that a list goes which stayed because the controller had edited it.
+        self.want((Kind::Ingress, key.clone()), Some(&Object::Ingress(Box::new(bare.clone()))));
         bare.metadata.resource_version = found.metadata.resource_version;
         let replaced = insist(async || api.replace(&key.name, &PostParams::default(), &bare).await).await;
         self.did((Kind::Ingress, key), begin);
