@@ -413,10 +413,9 @@ impl Index {
         entries.flat_map(|entry| entry.seekers.iter().filter(may_block).cloned()).collect()
     }
 
-    /// Apps that seek a host of the route `ingress`, or have a route for it.
-    fn apps_at_routed_hosts(&self, ingress: &IngressFacts) -> HashSet<ObjectKey> {
-        let hosts = ingress.outpost_paths.iter().filter_map(|path| path.host.as_ref());
-        let entries = hosts.flat_map(|host| self.claims.at_host(host));
+    /// Apps that seek one of these hosts, or have a route for it.
+    fn apps_at(&self, hosts: HashSet<&Host>) -> HashSet<ObjectKey> {
+        let entries = hosts.into_iter().flat_map(|host| self.claims.at_host(host));
         let apps = entries.flat_map(|entry| {
             let providers = entry.routes.iter().filter_map(|route| self.app_of_route(route));
             entry.seekers.iter().cloned().chain(providers)
@@ -558,8 +557,8 @@ impl Index {
         let mut keys = vec![Key::Service(key.clone())];
         let routes = in_namespace(&self.ingresses, &key.namespace)
             .filter(|(_, ingress)| ingress.routes_outpost_through(&key.name));
-        let mut apps: HashSet<ObjectKey> =
-            routes.flat_map(|(_, route)| self.apps_at_routed_hosts(route)).collect();
+        let paths = routes.flat_map(|(_, route)| &route.outpost_paths);
+        let mut apps = self.apps_at(paths.filter_map(|path| path.host.as_ref()).collect());
         if !was_ours || self.services.get(key).is_some_and(|service| !service.ours) {
             apps.extend(in_namespace(&self.requests, &key.namespace).map(|(app, _)| app.clone()));
         }
