@@ -183,8 +183,8 @@ fn learn<'a>(
     Ok(Document { text: text.unwrap_or_default(), value, ingress, companion })
 }
 
-/// Puts the routes that are going to be made into the index, since other apps on the same hosts rely on them. Returns the
-/// names of all companions that are going to be made.
+/// Puts the routes that are going to be made into the index, and what they lead through, since other apps on the same hosts rely
+/// on them. Returns the names of all companions that are going to be made.
 fn learn_routes(index: &mut Index, settings: &Settings, apps: &[&ObjectKey]) -> HashSet<String> {
     let mut made = HashSet::new();
     // An app may wait for the route of one that waits itself: each round ends at least one wait.
@@ -199,10 +199,16 @@ fn learn_routes(index: &mut Index, settings: &Settings, apps: &[&ObjectKey]) -> 
             };
             for companion in companions {
                 made.insert(companion_name(&companion.kind().to_string(), &companion.key()));
-                if let Companion::Ingress(route) = &companion
-                    && let Ok(facts) = IngressFacts::extract(route, &settings.keys)
-                {
-                    index.observe_ingress(facts);
+                match &companion {
+                    Companion::Ingress(route) => {
+                        if let Ok(facts) = IngressFacts::extract(route, &settings.keys) {
+                            index.observe_ingress(facts);
+                        }
+                    }
+                    Companion::Service(service) => {
+                        index.observe_service(ServiceFacts::extract(service, &settings.keys));
+                    }
+                    _ => {}
                 }
             }
         }

@@ -1,17 +1,17 @@
 //! Before something is deleted that apps may need: a fresh look at those who could.
 
-use super::write::{WriteError, Writer};
+use super::write::{Watched, WriteError, Writer, source};
 use crate::facts::{Identity, ObjectKey};
-use crate::index::{Index, Source};
+use crate::index::Index;
 use crate::plan::changes::{Change, Kind, is_deletion_due};
 use crate::plan::companions::outpost_ingress_key;
 use crate::watched::WatchedIngress;
-use kube::Resource;
+use k8s_openapi::api::core::v1::Service;
 use kube::api::ListParams;
 
 impl Writer {
     /// Before a route goes: reads its app afresh, in case the cache missed that it needs the route (again), and the routes that
-    /// take its place, in case it missed that one of them is gone.
+    /// take its place with what they lead through, in case it missed that one of them is gone.
     pub(super) async fn confirm_route_is_unused(&self, route: &ObjectKey) -> Result<(), WriteError> {
         let app = self.index.with(|index| index.app_of_route(route));
         let Some(app) = app.filter(|app| outpost_ingress_key(app) == *route && !self.is_rehearsal) else {
@@ -28,21 +28,22 @@ impl Writer {
                 )));
             }
         }
-        for heir in self.index.with(|index| index.heirs(&app)) {
-            self.confirm_is_as_known(&heir).await?;
+        for (heir, service) in self.index.with(|index| index.heirs(&app)) {
+            self.confirm_is_as_known::<WatchedIngress>(&heir).await?;
+            self.confirm_is_as_known::<Service>(&service).await?;
         }
         Ok(())
     }
 
-    async fn confirm_is_as_known(&self, route: &ObjectKey) -> Result<(), WriteError> {
-        let known = self.index.with(|index| index.identity(Source::Ingresses, route).cloned());
-        let what = format!("cannot read Ingress {route}");
-        let found = self.read_again::<WatchedIngress>(route, &what).await?;
+    async fn confirm_is_as_known<K: Watched>(&self, key: &ObjectKey) -> Result<(), WriteError> {
+        let (kind, source) = (K::KIND, source(K::KIND));
+        let known = self.index.with(|index| index.identity(source, key).cloned());
+        let found = self.read_again::<K>(key, &format!("cannot read {kind} {key}")).await?;
         if found.map(|found| Identity::of(found.meta())) == known {
             return Ok(());
         }
         Err(WriteError::Stale(format!(
-            "Ingress {route} changed before one that it replaces could be deleted"
+            "{kind} {key} changed before a route could be deleted whose place it takes"
         )))
     }
 
@@ -81,16 +82,15 @@ mod tests {
     use super::*;
     use crate::config::Settings;
     use crate::contract::{MANAGED_BY, MANAGER, OUTPOST_PATH, OUTPOST_PATH_TYPE, outpost_ingress_name};
-    use crate::index::Key;
+    use crate::index::{Key, Source};
     use crate::lease::Claim;
     use crate::plan::changes::{Companion, app_plan};
     use crate::plan::{Dialect, HostHolder, decide};
     use crate::telemetry::metrics::Metrics;
     use ingress_sso_testbed::builders::{IngressBuilder, external_name_service, ingress};
-    use k8s_openapi::api::core::v1::Service;
     use k8s_openapi::api::networking::v1::Ingress;
     use kube::Client;
-    use serde_json::json;
+    use serde_json::{Value, json};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex};
     use tokio::sync::mpsc::unbounded_channel;
@@ -151,12 +151,13 @@ mod tests {
         let index = index(&known);
         let key = ObjectKey::new("shop", "app-outpost-path");
         let identity = index.identity(Source::Ingresses, &key).unwrap().clone();
+        let there: Vec<Value> = objects.iter().map(|object| json!(object)).chain([json!(service)]).collect();
         let (client, log) = api_server(move |asked| {
             let asked = asked.last()?;
             let name = asked.path.rsplit('/').next()?.trim_end_matches('?');
-            let found = objects.iter().find(|object| object.metadata.name.as_deref() == Some(name));
+            let found = there.iter().find(|object| object["metadata"]["name"] == name);
             match (asked.method.as_str(), found) {
-                ("GET", Some(found)) => Some((200, json!(found))),
+                ("GET", Some(found)) => Some((200, found.clone())),
                 ("DELETE", Some(_)) => Some((200, json!({ "kind": "Status", "status": "Success" }))),
                 _ => Some(failure(404, "NotFound")),
             }
@@ -187,7 +188,11 @@ mod tests {
         let app = app.applied_by("kubectl", &[status]).build();
         let (result, methods) = delete_route(vec![older, route_of("older"), app, route_of("app")]).await;
         assert!(result.is_ok(), "{result:?}");
-        assert_eq!(methods, ["GET", "GET", "DELETE"], "the app and the route that takes its place are read");
+        assert_eq!(
+            methods,
+            ["GET", "GET", "GET", "DELETE"],
+            "the app, the route that takes its place, and its Service"
+        );
     }
 
     /// What has to be made for the app before it is protected, but for its route.
@@ -281,8 +286,9 @@ mod tests {
         for (source, key) in [(Source::Ingresses, &route), (Source::Services, &service_key)] {
             index.leave(source, key);
             assert!(!is_ready(&index), "{key} is being deleted");
-            index.stay(source, key);
+            let touched = index.stay(source, key);
             assert!(is_ready(&index), "{key} stays");
+            assert!(touched.contains(&Key::App(app.clone())), "{key} stays: {touched:?}");
         }
         let touched = index.forget(Source::Services, &service_key, None);
         assert!(!is_ready(&index), "the Service is gone");

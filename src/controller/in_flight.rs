@@ -2,10 +2,11 @@
 
 use super::SharedIndex;
 use crate::facts::ObjectKey;
-use crate::index::{Index, Source};
+use crate::index::{Index, Key, Source};
 use crate::plan::changes::Kind;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// Held while an object is written.
 pub(super) type ObjectLock = tokio::sync::Mutex<()>;
@@ -38,15 +39,17 @@ impl InFlight {
 /// An object that is being deleted, for as long as it lives.
 pub(super) struct Leaving {
     index: SharedIndex,
+    touched: UnboundedSender<Vec<Key>>,
     source: Source,
     key: ObjectKey,
 }
 
 impl Leaving {
-    /// Marks an object whose lock is held, if `is_due` says so. Whoever needs it then makes it anew, and for that waits for the
-    /// lock.
+    /// Marks an object, if `is_due` says so. Nobody else may be writing to it: whoever needs it then makes it anew afterwards. Who
+    /// may have waited for the end of this is sent to `touched`.
     pub(super) fn begin(
         index: &SharedIndex,
+        touched: &UnboundedSender<Vec<Key>>,
         source: Source,
         key: &ObjectKey,
         is_due: impl FnOnce(&Index) -> bool,
@@ -58,12 +61,16 @@ impl Leaving {
             }
             is_due
         });
-        has_begun.then(|| Self { index: index.clone(), source, key: key.clone() })
+        has_begun.then(|| Self { index: index.clone(), touched: touched.clone(), source, key: key.clone() })
     }
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.index.with(|index| index.stay(self.source, &self.key));
+        let keys = self.index.with(|index| index.stay(self.source, &self.key));
+        if !keys.is_empty() {
+            // The receiver is gone only when the controller is shutting down.
+            let _ = self.touched.send(keys);
+        }
     }
 }

@@ -203,9 +203,12 @@ where
                 index.with(|index| (watch.observe)(&object, index))
             }
             Event::InitDone => {
-                let listed = std::mem::take(&mut listed);
-                let mut keys =
-                    index.with(|index| index.retain(watch.source, watch.namespace.as_deref(), &listed));
+                let (source, namespace) = (watch.source, watch.namespace.as_deref());
+                let gone = index.with(|index| index.unlisted(source, namespace, &listed));
+                listed = HashSet::new();
+                // One by one: there may be thousands, and others want to use the index.
+                let forget = |key| index.with(|index| index.forget(source, &key, None));
+                let mut keys: Vec<Key> = gone.into_iter().flat_map(forget).collect();
                 if std::mem::take(&mut is_first_list) && watch.outstanding.fetch_sub(1, Ordering::AcqRel) == 1
                 {
                     keys.extend(index.with(|index| index.complete(watch.source)));

@@ -128,7 +128,7 @@ impl Writer {
             Change::Delete { kind: kind @ Kind::Ingress, key, identity } => {
                 self.confirm_route_is_unused(key).await?;
                 let is_due = |index: &Index| is_due(index, change, key);
-                let Some(_leaving) = Leaving::begin(&self.index, Source::Ingresses, key, is_due) else {
+                let Some(_leaving) = self.leaving(Source::Ingresses, key, is_due) else {
                     return Err(WriteError::Stale(format!("{kind} {key} is needed again")));
                 };
                 self.delete::<WatchedIngress>(Kind::Ingress, key, identity).await
@@ -139,7 +139,7 @@ impl Writer {
                 let is_due =
                     |index: &Index| index.plan_shared(&shared_key(*kind, key)).as_ref() == Some(change);
                 // An app that comes to need it now is not to rely on it.
-                let Some(_leaving) = Leaving::begin(&self.index, source(*kind), key, is_due) else {
+                let Some(_leaving) = self.leaving(source(*kind), key, is_due) else {
                     return Ok(());
                 };
                 self.confirm_shared_is_unused(*kind, key).await?;
@@ -150,6 +150,15 @@ impl Writer {
                 }
             }
         }
+    }
+
+    fn leaving(
+        &self,
+        source: Source,
+        key: &ObjectKey,
+        is_due: impl FnOnce(&Index) -> bool,
+    ) -> Option<Leaving> {
+        Leaving::begin(&self.index, &self.touched, source, key, is_due)
     }
 
     /// Notes whether an admission webhook rejects the route of `app`, so that whoever is in its place may make room.
@@ -209,8 +218,15 @@ impl Writer {
     /// Sends a merge patch, and learns from the answer.
     async fn merge<K: Watched>(&self, kind: Kind, key: &ObjectKey, patch: &Value) -> Result<(), WriteError> {
         let question = self.ask::<K>(key);
-        let patched = self.patch::<K>(kind, key, patch).await?;
-        self.learn(question, &patched).await
+        match self.patch::<K>(kind, key, patch).await {
+            Ok(patched) => self.learn(question, &patched).await,
+            Err(WriteError::Stale(text)) => {
+                // One that is not watched any more is known from the API's answers only.
+                self.look_again::<K>(key, &format!("cannot repair {kind} {key}")).await?;
+                Err(WriteError::Stale(text))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn patch<K: Watched>(&self, kind: Kind, key: &ObjectKey, patch: &Value) -> Result<K, WriteError> {
@@ -301,9 +317,9 @@ impl Writer {
         match self.write(kind, Verb::Delete, &what, api.delete(&key.name, &params)).await {
             Ok(answer) => {
                 // Somebody's finalizer keeps it: it stands until that goes, and an Ingress is served.
-                if let Some(going) = answer.left().filter(|object| kind == Kind::Ingress && is_going(object))
-                {
-                    return self.learn(question, &going).await;
+                let going = answer.left().filter(|object| kind == Kind::Ingress && is_going(object));
+                if going.is_some_and(|going| self.has_learnt(&question, &going)) {
+                    return Ok(());
                 }
             }
             // Gone is what was wanted.
@@ -519,7 +535,7 @@ pub(super) fn shared_key(kind: Kind, key: &ObjectKey) -> Key {
     }
 }
 
-fn source(kind: Kind) -> Source {
+pub(super) fn source(kind: Kind) -> Source {
     match kind {
         Kind::Ingress => Source::Ingresses,
         Kind::Service => Source::Services,

@@ -68,7 +68,8 @@ impl Identity {
     /// would be going back in time.
     ///
     /// Resource versions of one resource are integers that grow, by the API's own contract since Kubernetes
-    /// 1.35 and in practice since 1.0; one that is not an integer never counts as old.
+    /// 1.35 and in practice since 1.0; one that is not an integer never counts as old. They go back only where an old backup of
+    /// etcd is restored without `--bump-revision`, after which every controller has to be started anew.
     pub fn is_no_newer_than(&self, known: &Self) -> bool {
         match (self.version(), known.version()) {
             (Some(new), Some(old)) => new < old || new == old && self.is_same_life(known),

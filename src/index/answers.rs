@@ -1,7 +1,7 @@
 //! Answers that are on their way. Each shows an object as it was when the API server wrote or read it; by the time it arrives, a
 //! watch may have told already that the object is gone, and it does not tell so twice.
 
-use super::{Index, Key, Source};
+use super::{Index, Source};
 use crate::facts::{Identity, ObjectKey};
 use std::collections::{BTreeMap, HashSet};
 
@@ -68,16 +68,17 @@ impl Index {
         })
     }
 
-    /// Takes note that `listed` are all objects of `source` in `namespace`, or everywhere: the others are gone.
-    pub fn retain(
-        &mut self,
+    /// The objects of `source` in `namespace`, or everywhere, that a list was without: those that are known, and those that are
+    /// asked for.
+    pub fn unlisted(
+        &self,
         source: Source,
         namespace: Option<&str>,
         listed: &HashSet<ObjectKey>,
-    ) -> Vec<Key> {
-        let mut gone = self.keys_of(source, namespace);
-        gone.extend(self.answers.keys_of(source, namespace));
-        gone.retain(|key| !listed.contains(key));
-        gone.iter().flat_map(|key| self.forget(source, key, None)).collect()
+    ) -> Vec<ObjectKey> {
+        let mut unlisted = self.keys_of(source, namespace);
+        unlisted.extend(self.answers.keys_of(source, namespace));
+        unlisted.retain(|key| !listed.contains(key));
+        unlisted
     }
 }

@@ -166,7 +166,9 @@ impl Index {
         }
         self.complete.insert(Source::Middlewares);
         self.known.middlewares = MiddlewareKind::Missing;
-        let keys = self.retain(Source::Middlewares, None, &HashSet::new());
+        let gone = self.unlisted(Source::Middlewares, None, &HashSet::new());
+        let keys: Vec<Key> =
+            gone.iter().flat_map(|key| self.forget(Source::Middlewares, key, None)).collect();
         keys.into_iter().chain(self.resolve_again()).collect()
     }
 

@@ -116,9 +116,19 @@ impl Index {
         self.leaving.insert((source, key.clone()));
     }
 
-    /// Notes that an object is not being deleted any more: it is gone, or stays.
-    pub fn stay(&mut self, source: Source, key: &ObjectKey) {
+    /// Notes that an object is not being deleted any more. The answer is who may have waited for that, where it stays.
+    pub fn stay(&mut self, source: Source, key: &ObjectKey) -> Vec<Key> {
         self.leaving.remove(&(source, key.clone()));
+        match source {
+            Source::Services if self.services.contains_key(key) => self.touched_by_service(key, true),
+            Source::Ingresses => {
+                let paths = self.ingresses.get(key).into_iter().flat_map(|route| &route.outpost_paths);
+                let apps = self.apps_at(paths.filter_map(|path| path.host.as_ref()).collect());
+                apps.into_iter().map(Key::App).collect()
+            }
+            // Who needs another has it made, and waits for nobody.
+            _ => Vec::new(),
+        }
     }
 
     pub(super) fn is_leaving(&self, source: Source, key: &ObjectKey) -> bool {

@@ -61,9 +61,9 @@ impl Index {
 
     /// The same, where others may be left to it at `place`: it is right, and neither it nor what it leads through is missing or going.
     fn standing_route(&self, app: &ObjectKey, place: &Place) -> Option<&IngressFacts> {
-        let route = self.own_route(app).filter(|route| self.is_right(route, place))?;
-        let outpost = route.outpost_ingress()?.outpost.as_deref()?;
-        let service = companions::service_key(&app.namespace, outpost);
+        let is_right = |route: &&IngressFacts| !route.deleting && self.is_right(route, place);
+        let route = self.own_route(app).filter(is_right)?;
+        let service = service_of_route(route)?;
         let leads_nowhere =
             matches!(self.found(Source::Services, Some(&service), Self::service_slot), Slot::Vacant);
         (!leads_nowhere && !self.is_leaving(Source::Ingresses, &route.key)).then_some(route)
@@ -179,13 +179,15 @@ impl Index {
         places.filter(|place| filter(route, place)).map(|place| place.host).collect()
     }
 
-    /// The routes of other apps that serve hosts in the route of `app`, and stay when that goes.
-    pub fn heirs(&self, app: &ObjectKey) -> BTreeSet<ObjectKey> {
+    /// The routes of other apps that serve hosts in the route of `app`, and stay when that goes; each with the Service that it leads
+    /// through.
+    pub fn heirs(&self, app: &ObjectKey) -> BTreeSet<(ObjectKey, ObjectKey)> {
         let Some(route) = self.own_route(app) else { return BTreeSet::new() };
         let hosts = route.outpost_paths.iter().filter_map(|path| path.host.as_ref());
         let heir = |place: Place| {
             let winner = self.claims.winner(&place).filter(|winner| *winner != app)?;
-            self.standing_route(winner, &place).map(|route| route.key.clone())
+            self.standing_route(winner, &place)
+                .and_then(|route| Some((route.key.clone(), service_of_route(route)?)))
         };
         hosts.filter_map(|host| heir(place(route, host))).collect()
     }
@@ -253,6 +255,12 @@ impl Index {
             || matches!(slot, Some(Slot::Foreign(found)) if !does_the_same(found))
             || middleware.is_some_and(|key| self.twin_of(&key).is_some())
     }
+}
+
+/// The Service through which a route of ours leads to its outpost.
+fn service_of_route(route: &IngressFacts) -> Option<ObjectKey> {
+    let outpost = route.outpost_ingress()?.outpost.as_deref()?;
+    Some(companions::service_key(&route.key.namespace, outpost))
 }
 
 /// Whether `own` is in force where `other` has the same rule `path`, as ingress-nginx sorts Ingresses: oldest first; of the same

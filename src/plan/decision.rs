@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashSet};
 /// What stands under a name that a companion would take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot<T> {
-    /// Nothing.
+    /// Nothing, or what is being deleted.
     Vacant,
     /// An object that this controller made.
     Ours(T),

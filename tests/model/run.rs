@@ -148,7 +148,8 @@ impl State {
 
     /// Reads afresh what takes the place of the route of `app`, and sees whether that may still go.
     fn confirm_heirs(&mut self, app: &ObjectKey, change: &Change, run: &mut Run) -> Result<bool, ApiError> {
-        for heir in self.index.heirs(app) {
+        for (heir, service) in self.index.heirs(app) {
+            self.confirm_service(&service)?;
             let found = self.cluster.ingresses.get(&heir).cloned();
             let known = self.index.identity(Source::Ingresses, &heir).cloned();
             if found.as_ref().map(|found| Identity::of(&found.metadata)) == known {
@@ -165,6 +166,21 @@ impl State {
         run.makes_room = self.is_denied();
         let is_due = is_deletion_due(&self.index.view(app), &SETTINGS, change);
         if is_due { Ok(false) } else { Err(ApiError::Conflict("it is needed again".to_owned())) }
+    }
+
+    /// Reads a Service afresh that a route leads through which takes the place of another.
+    fn confirm_service(&mut self, key: &ObjectKey) -> Result<(), ApiError> {
+        let found = self.cluster.services.get(key).cloned();
+        let known = self.index.identity(Source::Services, key).cloned();
+        if found.as_ref().map(|found| Identity::of(&found.metadata)) == known {
+            return Ok(());
+        }
+        match (found, known) {
+            (Some(found), _) => self.learn(&cluster::Event::Service(Box::new(found))),
+            (None, Some(known)) => self.forget(Kind::Service, key, &known),
+            (None, None) => {}
+        }
+        Err(ApiError::Conflict("what it leads through is another".to_owned()))
     }
 
     /// Sends a request, if one is needed, and takes in the answer. It is always that the change is done.

@@ -95,7 +95,15 @@ fn look_at(lists: &Lists, app: &ObjectKey, logs: Option<&str>) -> Option<Look> {
     }
     let facts = ingress.and_then(IngressFacts::app);
     let is_protected = ingress.is_some_and(|ingress| ingress.is_protected(keys));
-    let teller = Teller { index, app, facts, is_protected, changes: &changes, logs };
+    let teller = Teller {
+        index,
+        app,
+        facts,
+        is_protected,
+        changes: &changes,
+        logs,
+        sees_all_services: lists.sees_all_services(),
+    };
     let mut checks = vec![teller.of_decision(&decision, lists.can_compare())];
     checks.extend(warnings(index, app, &decision, &plan));
     let request = view.request.and_then(|request| request.as_ref().ok());
@@ -132,6 +140,8 @@ struct Teller<'a> {
     is_protected: bool,
     changes: &'a [String],
     logs: Option<&'a str>,
+    /// See [`Lists::sees_all_services`].
+    sees_all_services: bool,
 }
 
 impl Teller<'_> {
@@ -164,6 +174,15 @@ impl Teller<'_> {
                     Waiting::ForRoute { .. } => "the routes of other apps",
                 };
                 Check::unchecked(self.subject(), format!("{missing} could not be listed"))
+            }
+            Decision::Wait { waiting: Waiting::ForRoute { holder, .. }, .. }
+                if holder.namespace != self.app.namespace && !self.sees_all_services =>
+            {
+                let namespace = &holder.namespace;
+                let reason = format!(
+                    "the Services of namespace {namespace} could not be listed, through which it may be served"
+                );
+                Check::unchecked(self.subject(), reason)
             }
             Decision::Wait { waiting, .. } => {
                 let text = format!("{}: {waiting}", self.how_open("it waits"));

@@ -115,6 +115,11 @@ impl Lists {
         needed.iter().all(|source| self.index.has_complete(*source))
     }
 
+    /// Whether it is known where the routes in other namespaces lead.
+    pub(super) fn sees_all_services(&self) -> bool {
+        !self.gaps.iter().any(|gap| gap.source == Source::Services)
+    }
+
     /// Takes in what was listed; `None` is a gap.
     fn take_in<K>(&mut self, source: Source, found: Option<Vec<K>>, observe: impl Fn(&mut Index, &K)) {
         let Some(found) = found else { return };
@@ -293,10 +298,7 @@ impl Gathering<'_> {
                         None => None,
                     };
                     gap.is_partial = found.is_some();
-                    // What protects an app is in its own namespace; who else serves its hosts may be anywhere.
-                    if !gap.is_partial || source == Source::Ingresses {
-                        gaps.push(gap);
-                    }
+                    gaps.push(gap);
                     found
                 }
             },

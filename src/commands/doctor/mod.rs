@@ -96,7 +96,9 @@ async fn examine(args: &DoctorArgs, trust: Arc<Trust>) -> Result<Vec<Check>, Com
     let logs = controller.as_ref().map(Controller::logs);
     let looks = apps::look_at_all(&lists, |key| wanted.is_meant(key), logs.as_deref());
     let on_traefik = looks.iter().any(|look| look.dialect == Some(Dialect::Traefik));
-    let bears_on_apps = |gap: &&Gap| on_traefik || gap.source != Source::Middlewares;
+    // What protects an app is in its own namespace; who else serves its hosts may be anywhere.
+    let is_felt = |gap: &&Gap| !gap.is_partial || gap.source == Source::Ingresses;
+    let bears_on_apps = |gap: &&Gap| is_felt(gap) && (on_traefik || gap.source != Source::Middlewares);
     checks.extend(lists.gaps.iter().filter(bears_on_apps).map(check_gap));
     checks.extend(check_data_planes(&client, &lists, &looks).await);
 

@@ -179,7 +179,10 @@ async fn what_the_watch_saw_go_before_the_answer_came_is_not_learnt() {
 #[tokio::test]
 async fn what_a_list_was_without_is_looked_at_again() {
     for kind in [Kind::Service, Kind::Ingress] {
-        let list = move |index: &mut Index| index.retain(source(kind), None, &HashSet::new());
+        let list = move |index: &mut Index| {
+            let gone = index.unlisted(source(kind), None, &HashSet::new());
+            gone.iter().flat_map(|key| index.forget(source(kind), key, None)).collect()
+        };
         let (result, known) = answered_late(kind, list, None).await;
         assert!(matches!(&result, Err(WriteError::Stale(_))), "{kind}: {result:?}");
         assert_eq!(known, None, "{kind}: the list was made after the answer");
