@@ -283,12 +283,17 @@ mod tests {
             matches!(&holders[..], [(_, HostHolder::Other { is_ready: true, .. })])
         };
         assert!(is_ready(&index));
-        for (source, key) in [(Source::Ingresses, &route), (Source::Services, &service_key)] {
+        let deleting = [
+            (Source::Ingresses, &route, Key::App(ObjectKey::of(&older.0.metadata))),
+            (Source::Services, &service_key, Key::Service(service_key.clone())),
+        ];
+        for (source, key, by) in deleting {
             index.leave(source, key);
             assert!(!is_ready(&index), "{key} is being deleted");
             let touched = index.stay(source, key);
             assert!(is_ready(&index), "{key} stays");
             assert!(touched.contains(&Key::App(app.clone())), "{key} stays: {touched:?}");
+            assert!(!touched.contains(&by), "a deletion that fails is not tried again at once: {touched:?}");
         }
         let touched = index.forget(Source::Services, &service_key, None);
         assert!(!is_ready(&index), "the Service is gone");

@@ -116,19 +116,24 @@ impl Index {
         self.leaving.insert((source, key.clone()));
     }
 
-    /// Notes that an object is not being deleted any more. The answer is who may have waited for that, where it stays.
+    /// Notes that an object is not being deleted any more. The answer is who may have waited for that, where it stays: not who
+    /// was to delete it, and tries again in his own time.
     pub fn stay(&mut self, source: Source, key: &ObjectKey) -> Vec<Key> {
         self.leaving.remove(&(source, key.clone()));
-        match source {
-            Source::Services if self.services.contains_key(key) => self.touched_by_service(key, true),
+        let (own, mut keys) = match source {
+            Source::Services if self.services.contains_key(key) => {
+                (Some(Key::Service(key.clone())), self.touched_by_service(key, true))
+            }
             Source::Ingresses => {
                 let paths = self.ingresses.get(key).into_iter().flat_map(|route| &route.outpost_paths);
                 let apps = self.apps_at(paths.filter_map(|path| path.host.as_ref()).collect());
-                apps.into_iter().map(Key::App).collect()
+                (self.app_of_route(key).map(Key::App), apps.into_iter().map(Key::App).collect())
             }
             // Who needs another has it made, and waits for nobody.
-            _ => Vec::new(),
-        }
+            _ => return Vec::new(),
+        };
+        keys.retain(|key| own.as_ref() != Some(key));
+        keys
     }
 
     pub(super) fn is_leaving(&self, source: Source, key: &ObjectKey) -> bool {
