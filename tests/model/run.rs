@@ -149,38 +149,40 @@ impl State {
     /// Reads afresh what takes the place of the route of `app`, and sees whether that may still go.
     fn confirm_heirs(&mut self, app: &ObjectKey, change: &Change, run: &mut Run) -> Result<bool, ApiError> {
         for (heir, service) in self.index.heirs(app) {
-            self.confirm_service(&service)?;
             let found = self.cluster.ingresses.get(&heir).cloned();
-            let known = self.index.identity(Source::Ingresses, &heir).cloned();
-            if found.as_ref().map(|found| Identity::of(&found.metadata)) == known {
-                run.heirs.extend(known.and_then(|known| Some((heir, known.version()?))));
-                continue;
-            }
-            match (found, known) {
-                (Some(found), _) => self.learn(&cluster::Event::Ingress(Box::new(found))),
-                (None, Some(known)) => self.forget(Kind::Ingress, &heir, &known),
-                (None, None) => {}
-            }
-            return Err(ApiError::Conflict("it is replaced by another".to_owned()));
+            let found =
+                found.map(|found| (Identity::of(&found.metadata), cluster::Event::Ingress(Box::new(found))));
+            let version = found.as_ref().and_then(|(identity, _)| identity.version());
+            self.confirm_is_as_known(Kind::Ingress, Source::Ingresses, &heir, found)?;
+            run.heirs.extend(version.map(|version| (heir, version)));
+            let found = self.cluster.services.get(&service).cloned();
+            let found =
+                found.map(|found| (Identity::of(&found.metadata), cluster::Event::Service(Box::new(found))));
+            self.confirm_is_as_known(Kind::Service, Source::Services, &service, found)?;
         }
         run.makes_room = self.is_denied();
         let is_due = is_deletion_due(&self.index.view(app), &SETTINGS, change);
         if is_due { Ok(false) } else { Err(ApiError::Conflict("it is needed again".to_owned())) }
     }
 
-    /// Reads a Service afresh that a route leads through which takes the place of another.
-    fn confirm_service(&mut self, key: &ObjectKey) -> Result<(), ApiError> {
-        let found = self.cluster.services.get(key).cloned();
-        let known = self.index.identity(Source::Services, key).cloned();
-        if found.as_ref().map(|found| Identity::of(&found.metadata)) == known {
+    /// Goes on if an object that was read just now is as it is known, and else learns what it is.
+    fn confirm_is_as_known(
+        &mut self,
+        kind: Kind,
+        source: Source,
+        key: &ObjectKey,
+        found: Option<(Identity, cluster::Event)>,
+    ) -> Result<(), ApiError> {
+        let known = self.index.identity(source, key).cloned();
+        if found.as_ref().map(|(identity, _)| identity) == known.as_ref() {
             return Ok(());
         }
         match (found, known) {
-            (Some(found), _) => self.learn(&cluster::Event::Service(Box::new(found))),
-            (None, Some(known)) => self.forget(Kind::Service, key, &known),
+            (Some((_, found)), _) => self.learn(&found),
+            (None, Some(known)) => self.forget(kind, key, &known),
             (None, None) => {}
         }
-        Err(ApiError::Conflict("what it leads through is another".to_owned()))
+        Err(ApiError::Conflict("it is replaced by another".to_owned()))
     }
 
     /// Sends a request, if one is needed, and takes in the answer. It is always that the change is done.
