@@ -300,6 +300,8 @@ async fn what_is_deleted_before_the_answer_to_its_making_arrives_is_made_again()
     });
     let deleted = deleted.await?;
     scene.delete::<Service>(&deleted.name_any()).await?;
+    // The answers that are on their way stay late.
+    proxy.set(Odds::default());
     scene.until_protected("n8n").await?;
     eventually("another Service", PATIENCE, || async {
         let found = services.get(&deleted.name_any()).await?;
