@@ -1,12 +1,11 @@
 //! One writer at a time for an object that several keys may write, and nobody who relies on one that is being deleted.
 
-use super::SharedIndex;
+use super::write::Writer;
 use crate::facts::ObjectKey;
-use crate::index::{Index, Key, Source};
+use crate::index::{Index, Source};
 use crate::plan::changes::Kind;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use tokio::sync::mpsc::UnboundedSender;
 
 /// Held while an object is written.
 pub(super) type ObjectLock = tokio::sync::Mutex<()>;
@@ -37,40 +36,35 @@ impl InFlight {
 }
 
 /// An object that is being deleted, for as long as it lives.
-pub(super) struct Leaving {
-    index: SharedIndex,
-    touched: UnboundedSender<Vec<Key>>,
+pub(super) struct Leaving<'a> {
+    writer: &'a Writer,
     source: Source,
-    key: ObjectKey,
+    key: &'a ObjectKey,
 }
 
-impl Leaving {
+impl<'a> Leaving<'a> {
     /// Marks an object, if `is_due` says so. Nobody else may be writing to it: whoever needs it then makes it anew afterwards. Who
-    /// may have waited for the end of this is sent to `touched`.
+    /// may have waited for the end of this is told of it.
     pub(super) fn begin(
-        index: &SharedIndex,
-        touched: &UnboundedSender<Vec<Key>>,
+        writer: &'a Writer,
         source: Source,
-        key: &ObjectKey,
+        key: &'a ObjectKey,
         is_due: impl FnOnce(&Index) -> bool,
     ) -> Option<Self> {
-        let has_begun = index.with(|index| {
+        let has_begun = writer.index.with(|index| {
             let is_due = is_due(index);
             if is_due {
                 index.leave(source, key);
             }
             is_due
         });
-        has_begun.then(|| Self { index: index.clone(), touched: touched.clone(), source, key: key.clone() })
+        // Not made where it has not begun: its end would be told.
+        has_begun.then(|| Self { writer, source, key })
     }
 }
 
-impl Drop for Leaving {
+impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        let keys = self.index.with(|index| index.stay(self.source, &self.key));
-        if !keys.is_empty() {
-            // The receiver is gone only when the controller is shutting down.
-            let _ = self.touched.send(keys);
-        }
+        self.writer.tell(self.writer.index.with(|index| index.stay(self.source, self.key)));
     }
 }

@@ -128,7 +128,7 @@ impl Writer {
             Change::Delete { kind: kind @ Kind::Ingress, key, identity } => {
                 self.confirm_route_is_unused(key).await?;
                 let is_due = |index: &Index| is_due(index, change, key);
-                let Some(_leaving) = self.leaving(Source::Ingresses, key, is_due) else {
+                let Some(_leaving) = Leaving::begin(self, Source::Ingresses, key, is_due) else {
                     return Err(WriteError::Stale(format!("{kind} {key} is needed again")));
                 };
                 self.delete::<WatchedIngress>(Kind::Ingress, key, identity).await
@@ -139,7 +139,7 @@ impl Writer {
                 let is_due =
                     |index: &Index| index.plan_shared(&shared_key(*kind, key)).as_ref() == Some(change);
                 // An app that comes to need it now is not to rely on it.
-                let Some(_leaving) = self.leaving(source(*kind), key, is_due) else {
+                let Some(_leaving) = Leaving::begin(self, source(*kind), key, is_due) else {
                     return Ok(());
                 };
                 self.confirm_shared_is_unused(*kind, key).await?;
@@ -150,15 +150,6 @@ impl Writer {
                 }
             }
         }
-    }
-
-    fn leaving(
-        &self,
-        source: Source,
-        key: &ObjectKey,
-        is_due: impl FnOnce(&Index) -> bool,
-    ) -> Option<Leaving> {
-        Leaving::begin(&self.index, &self.touched, source, key, is_due)
     }
 
     /// Notes whether an admission webhook rejects the route of `app`, so that whoever is in its place may make room.
@@ -192,16 +183,9 @@ impl Writer {
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), dry_run: self.is_rehearsal };
         let what = format!("cannot create {kind} {key}");
         let api = self.api::<K>(key);
-        let question = self.ask::<K>(key);
-        match self.write(kind, Verb::Create, &what, api.create(&params, object)).await {
-            Ok(created) => self.learn(question, &created).await,
-            Err(WriteError::Stale(text)) => {
-                // Somebody else's, or ours from before: the next plan shall see what it is.
-                self.look_again::<K>(key, &what).await?;
-                Err(WriteError::Stale(text))
-            }
-            Err(error) => Err(error),
-        }
+        let request = self.write(kind, Verb::Create, &what, api.create(&params, object));
+        // What has the name already may be somebody else's, or ours from before.
+        self.learn_from(key, &what, request).await
     }
 
     async fn repair(&self, repair: &Repair) -> Result<(), WriteError> {
@@ -217,16 +201,8 @@ impl Writer {
 
     /// Sends a merge patch, and learns from the answer.
     async fn merge<K: Watched>(&self, kind: Kind, key: &ObjectKey, patch: &Value) -> Result<(), WriteError> {
-        let question = self.ask::<K>(key);
-        match self.patch::<K>(kind, key, patch).await {
-            Ok(patched) => self.learn(question, &patched).await,
-            Err(WriteError::Stale(text)) => {
-                // One that is not watched any more is known from the API's answers only.
-                self.look_again::<K>(key, &format!("cannot repair {kind} {key}")).await?;
-                Err(WriteError::Stale(text))
-            }
-            Err(error) => Err(error),
-        }
+        // One that is not watched any more is known from the API's answers only.
+        self.learn_from(key, &format!("cannot repair {kind} {key}"), self.patch::<K>(kind, key, patch)).await
     }
 
     async fn patch<K: Watched>(&self, kind: Kind, key: &ObjectKey, patch: &Value) -> Result<K, WriteError> {
@@ -288,17 +264,9 @@ impl Writer {
             PatchParams { force: annotate.force, dry_run: self.is_rehearsal, ..PatchParams::apply(MANAGER) };
         let apply = apply_patch(annotate);
         let apply = Patch::Apply(&apply);
-        let question = self.ask::<WatchedIngress>(app);
-        let request = api.patch(&app.name, &params, &apply);
-        match self.write(Kind::Ingress, Verb::Apply, &what, request).await {
-            Ok(applied) => self.learn(question, &applied).await,
-            Err(WriteError::Stale(text)) => {
-                // An app that is edited all the time would not be protected before its watch catches up.
-                self.look_again::<WatchedIngress>(app, &what).await?;
-                Err(WriteError::Stale(text))
-            }
-            Err(error) => Err(error),
-        }
+        let request = self.write(Kind::Ingress, Verb::Apply, &what, api.patch(&app.name, &params, &apply));
+        // An app that is edited all the time would not be protected before its watch catches up.
+        self.learn_from::<WatchedIngress>(app, &what, request).await
     }
 
     async fn delete<K: Watched>(
@@ -435,6 +403,25 @@ impl Writer {
     /// To be called before a request is sent from whose answer is to be learnt.
     pub(super) fn ask<K: Watched>(&self, key: &ObjectKey) -> Question {
         Question::new(&self.index, source(K::KIND), key)
+    }
+
+    /// Sends a request, and learns from the answer; or, where the world is not as the plan saw it, what is there now, for the next
+    /// plan to see.
+    async fn learn_from<K: Watched>(
+        &self,
+        key: &ObjectKey,
+        what: &str,
+        request: impl Future<Output = Result<K, WriteError>>,
+    ) -> Result<(), WriteError> {
+        let question = self.ask::<K>(key);
+        match request.await {
+            Ok(answer) => self.learn(question, &answer).await,
+            Err(WriteError::Stale(text)) => {
+                self.look_again::<K>(key, what).await?;
+                Err(WriteError::Stale(text))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Learns from the answer to a request, and looks again where the watch has gone past it meanwhile.
